@@ -1,0 +1,251 @@
+"""What is about to happen at one boundary of a graph: frozen records that travel through the pipeline."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+
+if TYPE_CHECKING:
+    from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+
+__all__ = [
+    "Call",
+    "Emit",
+    "Handler",
+    "Kind",
+    "ModelCall",
+    "ModelResult",
+    "NodeCall",
+    "Recorder",
+    "RunContext",
+    "SpanHandle",
+    "ToolCall",
+]
+
+Kind = Literal["run", "node", "route", "task", "model", "tool", "retriever"]
+"""run: a whole graph run (also of a graph called inside a node) · node · route: a conditional edge ·
+task: a ``@task`` · model · tool · retriever."""
+
+Emit = Callable[[Any], Awaitable[None]]
+Handler = Callable[[Any], Awaitable[Any]]
+EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+class SpanHandle(Protocol):
+    """A span that is open now; what is set on it is stored with it."""
+
+    def set(self, **attributes: Any) -> None:
+        """Add attributes (JSON values) to the span."""
+
+
+class Recorder(Protocol):
+    """Where a call's annotations, inner spans and scores go. Installed by the trace middleware."""
+
+    def annotate(self, name: str, attributes: Mapping[str, Any]) -> None:
+        """Attach ``attributes`` (JSON values) to the call's span under ``name``, merging with what is there."""
+
+    def span(self, name: str, *, input: Any = None) -> AbstractContextManager[SpanHandle]:
+        """Open a child span of kind ``step`` for a piece of work inside a middleware."""
+
+    def score(self, name: str, value: float | str, *, source: str, comment: str = "") -> None:
+        """Record a judgement on the call's span. ``source``: ``rule | model | human | monitor``."""
+
+    def artifact(self, kind: str, name: str, version: str) -> None:
+        """Note that the call used this version (a content hash or number) of an artifact."""
+
+
+class _NoSpan:
+    __slots__ = ()
+
+    def set(self, **attributes: Any) -> None:
+        return None
+
+
+class _NoRecorder:
+    """Records nothing: stands in a call until the trace middleware puts a real recorder there."""
+
+    __slots__ = ()
+
+    def annotate(self, name: str, attributes: Mapping[str, Any]) -> None:
+        return None
+
+    def span(self, name: str, *, input: Any = None) -> AbstractContextManager[SpanHandle]:
+        return nullcontext(_NoSpan())
+
+    def score(self, name: str, value: float | str, *, source: str, comment: str = "") -> None:
+        return None
+
+    def artifact(self, kind: str, name: str, version: str) -> None:
+        return None
+
+
+NO_RECORDER: Recorder = _NoRecorder()
+
+
+async def discard(chunk: Any) -> None:
+    """The ``emit`` of a call that nobody streams from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunContext:
+    """The run that a call belongs to: equal for every call of one graph run, nested graphs included.
+
+    Args:
+        run_id: UUIDv7 as text, sortable by start time.
+        thread_id: LangGraph's thread, or None where the run has none.
+        graph: name of the outermost graph.
+        tags: what the run's config carries as tags.
+        metadata: what the run's config carries as metadata (user, tenant ...).
+    """
+
+    run_id: str
+    thread_id: str | None = None
+    graph: str = ""
+    tags: tuple[str, ...] = ()
+    metadata: Mapping[str, Any] = EMPTY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One thing about to happen. Immutable: change a copy with :meth:`replace` and pass it to ``call_next``.
+
+    Args:
+        run: the run that it belongs to.
+        kind: what it is, see ``Kind``.
+        name: name of the node, tool, model, task or graph.
+        path: names of the enclosing nodes, outermost first, joined by ``/`` ("research/write").
+            For a model, tool or retriever call: the path of the node that makes it.
+        attempt: 1, or more when LangGraph's RetryPolicy runs the node again.
+        config: LangChain's RunnableConfig as the node gets it. Treat as read-only.
+        metadata: settings for this node, from ``add_node(metadata={"chainops": {...}})`` and settings by glob.
+        off: names of the middleware that are switched off for this node.
+        parent: the enclosing call, or None for the outermost.
+        recorder: where annotations, inner spans and scores go.
+        engine: the innermost handler, which does the thing itself. A router replaces it.
+        emit: where streamed chunks go. Wrap it to change what leaves (and change the result as well).
+    """
+
+    run: RunContext
+    kind: Kind
+    name: str
+    path: str = ""
+    attempt: int = 1
+    config: Mapping[str, Any] = field(default=EMPTY, repr=False)
+    metadata: Mapping[str, Any] = field(default=EMPTY, repr=False)
+    off: frozenset[str] = frozenset()
+    parent: Call | None = field(default=None, repr=False, compare=False)
+    recorder: Recorder = field(default=NO_RECORDER, repr=False, compare=False)
+    engine: Handler = field(repr=False, compare=False)
+    emit: Emit = field(default=discard, repr=False, compare=False)
+    guard: list[BaseException] = field(default_factory=list, repr=False, compare=False)
+
+    @property
+    def thread(self) -> str | None:
+        """LangGraph's thread id, or None."""
+        return self.run.thread_id
+
+    @property
+    def input(self) -> Any:
+        """What goes in: the node's input, the messages, or the tool's arguments."""
+        raise NotImplementedError  # every subclass has it
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with ``changes``; unknown names raise ``TypeError``."""
+        return dataclasses.replace(self, **changes)
+
+    def annotate(self, name: str, /, **attributes: Any) -> None:
+        """Attach attributes (JSON values) to this call's span, under the name of the middleware."""
+        self.recorder.annotate(name, attributes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeCall(Call):
+    """A node, route, task or whole run about to execute.
+
+    Args:
+        input: the state (or task arguments as ``(args, kwargs)``) that it gets.
+    """
+
+    input: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCall(Call):
+    """A chat model about to be called with ``messages``.
+
+    Args:
+        messages: the prompt as the model would see it now.
+        model: the LangChain model object that the node called.
+        stop: stop strings, or None.
+        params: keyword arguments of the call: ``tools``, ``tool_choice``, sampling parameters ...
+        streaming: True when the caller reads chunks as they come.
+    """
+
+    messages: Sequence[BaseMessage]
+    model: Any = field(default=None, repr=False)
+    stop: Sequence[str] | None = None
+    params: Mapping[str, Any] = EMPTY
+    streaming: bool = False
+
+    @property
+    def input(self) -> Sequence[BaseMessage]:
+        """The messages."""
+        return self.messages
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall(Call):
+    """A tool (kind ``tool``) or retriever (kind ``retriever``) about to run.
+
+    Args:
+        args: the arguments: a mapping by name, or the bare value that the caller gave.
+        tool: the LangChain tool or retriever object.
+        call_id: id of the model's tool call that asked for it, or None for a direct call.
+    """
+
+    args: Any
+    tool: Any = field(default=None, repr=False)
+    call_id: str | None = None
+
+    @property
+    def input(self) -> Any:
+        """The arguments."""
+        return self.args
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelResult:
+    """What a model answered.
+
+    Args:
+        message: the whole answer, tool calls and usage included.
+        raw: provider data that LangChain keeps beside the message (``llm_output``), untouched.
+    """
+
+    message: AIMessage
+    raw: Mapping[str, Any] = EMPTY
+
+    @property
+    def text(self) -> str:
+        """The text of the answer; blocks that are no text are left out."""
+        return str(self.message.text)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in and out together, or 0 when the model reports no usage."""
+        usage = self.message.usage_metadata
+        return usage["total_tokens"] if usage else 0
+
+    def replace(self, **changes: Any) -> ModelResult:
+        """A copy with ``changes``."""
+        return dataclasses.replace(self, **changes)
+
+
+ModelNext = Callable[[ModelCall], Awaitable[ModelResult]]
+ToolNext = Callable[[ToolCall], Awaitable[Any]]
+NodeNext = Callable[[NodeCall], Awaitable[Any]]
+Chunk = "AIMessageChunk"
