@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -240,6 +241,21 @@ class ModelResult:
         usage = self.message.usage_metadata
         return usage["total_tokens"] if usage else 0
 
+    def as_chunk(self) -> AIMessageChunk:
+        """The whole answer as one stream chunk, tool calls included."""
+        from langchain_core.messages import AIMessageChunk
+
+        if isinstance(self.message, AIMessageChunk):
+            return self.message
+        fields = {k: getattr(self.message, k) for k in ("content", "additional_kwargs", "response_metadata", "name", "id")}
+        calls = [
+            {"type": "tool_call_chunk", "name": c["name"], "args": json.dumps(c["args"]), "id": c["id"], "index": i}
+            for i, c in enumerate(self.message.tool_calls)
+        ]
+        return AIMessageChunk(
+            **fields, usage_metadata=self.message.usage_metadata, tool_call_chunks=calls, chunk_position="last"
+        )
+
     def replace(self, **changes: Any) -> ModelResult:
         """A copy with ``changes``."""
         return dataclasses.replace(self, **changes)
@@ -248,4 +264,3 @@ class ModelResult:
 ModelNext = Callable[[ModelCall], Awaitable[ModelResult]]
 ToolNext = Callable[[ToolCall], Awaitable[Any]]
 NodeNext = Callable[[NodeCall], Awaitable[Any]]
-Chunk = "AIMessageChunk"

@@ -1,0 +1,313 @@
+"""The onion: middleware in the order that the user writes, first is outermost, composed once."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import re
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any, ClassVar, Generic, Literal, TypeVar
+
+from chainops.calls import Call, Handler, Kind, ModelCall, ModelNext, ModelResult, NodeCall, NodeNext, ToolCall, ToolNext
+from chainops.calls import discard as _discard
+from chainops.errors import SetupError, is_control_flow
+
+__all__ = ["Middleware", "NodeSettings", "PerLoop", "Pipeline"]
+
+T = TypeVar("T")
+Streaming = Literal["transparent", "window", "buffered"]
+
+NODE_KINDS: frozenset[Kind] = frozenset({"run", "node", "route", "task"})
+ALL_KINDS: frozenset[Kind] = NODE_KINDS | {"model", "tool", "retriever"}
+
+
+def _hook_name(kind: Kind) -> str:
+    if kind in NODE_KINDS:
+        return "wrap_node_call"
+    return "wrap_model_call" if kind == "model" else "wrap_tool_call"
+
+
+class Middleware:
+    """Base of every middleware: override any of the three hooks; one instance serves all calls.
+
+    Keep no state of a call on ``self``: calls run at the same time, and from several event loops.
+    Keep resources that belong to one event loop (locks, clients) in a :class:`PerLoop`.
+
+    Class attributes:
+        name: unique in a pipeline; the class name in snake case unless given.
+        outside: names that must stand after this one in the list (checked when the pipeline is built).
+        inside: names that must stand before this one.
+        kinds: kinds of call that the hooks see; everything but whole runs unless given.
+        suspends: False promises that the hooks await nothing but ``call_next`` and ``call.emit``.
+            A pipeline of such middleware needs no event loop of its own in synchronous runs.
+        streaming: what the layer does to a model's stream. ``transparent``: it passes chunks on as they come
+            (changed or not). ``window``: it holds some back. ``buffered``: it changes the result only, so the
+            pipeline keeps all chunks back and emits the result in one piece.
+    """
+
+    name: ClassVar[str] = "middleware"
+    outside: ClassVar[tuple[str, ...]] = ()
+    inside: ClassVar[tuple[str, ...]] = ()
+    kinds: ClassVar[frozenset[Kind]] = ALL_KINDS - {"run"}
+    suspends: ClassVar[bool] = True
+    streaming: ClassVar[Streaming] = "transparent"
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "name" not in cls.__dict__:
+            cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+
+    async def wrap_node_call(self, call: NodeCall, call_next: NodeNext) -> Any:
+        """Around a node, route, task or run. Return what it returned, something else, or raise."""
+        return await call_next(call)
+
+    async def wrap_model_call(self, call: ModelCall, call_next: ModelNext) -> ModelResult:
+        """Around a chat model call."""
+        return await call_next(call)
+
+    async def wrap_tool_call(self, call: ToolCall, call_next: ToolNext) -> Any:
+        """Around a tool or retriever call."""
+        return await call_next(call)
+
+
+class NodeSettings:
+    """What is set for one node: middleware switched off, and values that middleware read from ``call.metadata``."""
+
+    __slots__ = ("metadata", "off")
+
+    def __init__(self, off: Iterable[str] = (), metadata: Mapping[str, Any] | None = None) -> None:
+        self.off = frozenset(off)
+        self.metadata: Mapping[str, Any] = dict(metadata or {})
+
+    @classmethod
+    def parse(cls, value: Any, where: str) -> NodeSettings:
+        """From ``{"off": [names], "<middleware>": {...}}``; anything else is a ``SetupError`` that names ``where``."""
+        if not isinstance(value, Mapping):
+            raise SetupError(
+                f"Settings of {where} are {value!r}, not a table",
+                hint='Write {"off": ["cache"]} or {"<middleware>": {...}}.',
+                code="setup.node",
+            )
+        off = value.get("off", ())
+        if isinstance(off, str) or not isinstance(off, Sequence | set | frozenset) or not all(isinstance(n, str) for n in off):
+            raise SetupError(
+                f"'off' of {where} is {off!r}, not a list of middleware names",
+                hint='Write "off": ["cache"].',
+                code="setup.node",
+            )
+        return cls(off, {k: v for k, v in value.items() if k != "off"})
+
+    def merged(self, other: NodeSettings) -> NodeSettings:
+        """Both together; where they meet, ``other`` wins."""
+        return NodeSettings(self.off | other.off, {**self.metadata, **other.metadata})
+
+
+class Pipeline:
+    """An immutable list of middleware, outermost first, and what is set for single nodes.
+
+    Args:
+        middleware: the layers; the first is the outermost.
+        nodes: settings by glob on the node path, for example ``{"draft/*": {"off": ["cache"]}}``.
+            ``*`` also matches ``/``. Later globs win over earlier ones, and a node's own metadata wins over both.
+
+    Raises:
+        SetupError: a name twice, a broken order constraint, malformed node settings, or a name in ``off``
+            that is close to one that exists.
+    """
+
+    def __init__(
+        self, middleware: Sequence[Middleware] = (), *, nodes: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> None:
+        self.middleware = tuple(middleware)
+        self.nodes = {glob: NodeSettings.parse(value, f"nodes[{glob!r}]") for glob, value in (nodes or {}).items()}
+        _check_names(self.middleware)
+        _check_order(self.middleware)
+        for glob, settings in self.nodes.items():
+            self.check_off(settings, f"nodes[{glob!r}]")
+        self.inline = not any(m.suspends for m in self.middleware)
+        self._chains: dict[tuple[Kind, frozenset[str]], Handler] = {}
+        self._settings: dict[str, NodeSettings] = {}
+
+    def __repr__(self) -> str:
+        return f"Pipeline([{', '.join(m.name for m in self.middleware)}])"
+
+    def wraps(self, kind: Kind, off: frozenset[str] = frozenset()) -> bool:
+        """True when some layer would see a call of this kind."""
+        return self.chain(kind, off) is not _terminal
+
+    def chain(self, kind: Kind, off: frozenset[str] = frozenset()) -> Handler:
+        """The composed handler for a kind: runs the layers, then ``call.engine``. Built once, then looked up."""
+        try:
+            return self._chains[kind, off]
+        except KeyError:
+            return self._chains.setdefault((kind, off), self._compose(kind, off))
+
+    def _compose(self, kind: Kind, off: frozenset[str]) -> Handler:
+        hook_name = _hook_name(kind)
+        handler: Handler = _terminal
+        for layer in reversed(self.middleware):
+            overridden = getattr(type(layer), hook_name) is not getattr(Middleware, hook_name)
+            if overridden and kind in layer.kinds and layer.name not in off:
+                buffered = kind == "model" and layer.streaming == "buffered"
+                handler = (_buffered if buffered else _link)(getattr(layer, hook_name), handler)
+        return handler if handler is _terminal else _guarded(handler)
+
+    async def run(self, call: Call) -> Any:
+        """Send ``call`` through the layers to ``call.engine``."""
+        return await self.chain(call.kind, call.off)(call)
+
+    def around_node(self, handler: Handler, kind: Kind = "node") -> Handler:
+        """``handler`` with the layers around it; ``handler`` itself where no layer wraps that kind."""
+        return self._around(handler, kind)
+
+    def around_model(self, handler: Handler) -> Handler:
+        """As :meth:`around_node`, for model calls."""
+        return self._around(handler, "model")
+
+    def around_tool(self, handler: Handler, kind: Kind = "tool") -> Handler:
+        """As :meth:`around_node`, for tool or retriever calls."""
+        return self._around(handler, kind)
+
+    def _around(self, handler: Handler, kind: Kind) -> Handler:
+        if not self.wraps(kind):
+            return handler
+
+        async def around(call: Any) -> Any:
+            return await self.chain(kind, call.off)(call.replace(engine=handler))
+
+        return around
+
+    def settings_for(self, path: str) -> NodeSettings:
+        """What the globs say for a node path."""
+        try:
+            return self._settings[path]
+        except KeyError:
+            found = NodeSettings()
+            for glob, settings in self.nodes.items():
+                if fnmatchcase(path, glob):
+                    found = found.merged(settings)
+            return self._settings.setdefault(path, found)
+
+    def check_off(self, settings: NodeSettings, where: str) -> None:
+        """A name in ``off`` may belong to a layer that this pipeline lacks, but must not be a typing error."""
+        names = [m.name for m in self.middleware]
+        for name in settings.off.difference(names):
+            if close := difflib.get_close_matches(name, names, n=1):
+                raise SetupError(
+                    f"{where} switches off {name!r}, which is not in the pipeline ({', '.join(names)})",
+                    hint=f"Did you mean {close[0]!r}?",
+                    code="setup.node",
+                )
+
+    def merge(self, inner: Pipeline) -> Pipeline:
+        """This pipeline around ``inner``; a layer object that stands in both is kept once, in its outer place."""
+        if inner is self:
+            return self
+        rest = [m for m in inner.middleware if not any(m is mine for mine in self.middleware)]
+        if not rest and not inner.nodes:
+            return self
+        merged = Pipeline([*self.middleware, *rest])
+        merged.nodes = {**inner.nodes, **self.nodes}
+        return merged
+
+
+class PerLoop(Generic[T]):
+    """One object per running event loop, made on first use: for locks, throttles and clients of a middleware.
+
+    The layers of a synchronous run live on another loop than those of an asynchronous one, and most asyncio
+    objects die with "bound to a different event loop" when shared.
+    """
+
+    def __init__(self, factory: Callable[[], T]) -> None:
+        self._factory = factory
+        self._made: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, T] = weakref.WeakKeyDictionary()
+
+    def get(self) -> T:
+        """The object of the running loop. Raises ``RuntimeError`` outside one."""
+        loop = asyncio.get_running_loop()
+        try:
+            return self._made[loop]
+        except KeyError:
+            return self._made.setdefault(loop, self._factory())
+
+
+async def _terminal(call: Call) -> Any:
+    """Run the engine; remember control flow, so that no layer can swallow it (see ``_guarded``).
+
+    Once control flow has passed, the engine does not run again: a layer that retries on every exception
+    must not execute a node a second time after it asked for an interrupt.
+    """
+    if call.guard:
+        raise call.guard[0]
+    try:
+        return await call.engine(call)
+    except Exception as error:
+        if is_control_flow(error):
+            call.guard.append(error)
+        raise
+
+
+def _guarded(chain: Handler) -> Handler:
+    async def guarded(call: Call) -> Any:
+        try:
+            result = await chain(call)
+        except Exception:
+            if call.guard:
+                raise call.guard[0] from None
+            raise
+        if call.guard:
+            raise call.guard[0]
+        return result
+
+    return guarded
+
+
+def _link(hook: Callable[[Any, Handler], Any], call_next: Handler) -> Handler:
+    return lambda call: hook(call, call_next)
+
+
+def _buffered(hook: Callable[[Any, Handler], Any], call_next: Handler) -> Handler:
+    """For a layer that changes results only: nothing of the stream leaves before it has returned."""
+
+    async def buffered(call: ModelCall) -> ModelResult:
+        if not call.streaming:
+            return await hook(call, call_next)
+        result: ModelResult = await hook(call.replace(emit=_discard), call_next)
+        await call.emit(result.as_chunk())
+        return result
+
+    return buffered
+
+
+def _check_names(middleware: Sequence[Middleware]) -> None:
+    seen: dict[str, int] = {}
+    for position, layer in enumerate(middleware, 1):
+        if not isinstance(layer, Middleware):
+            raise SetupError(
+                f"Position {position} of the pipeline is {layer!r}, not a Middleware",
+                hint="Pass an instance: Pipeline([Trace(), ...]).",
+                code="setup.middleware",
+            )
+        if layer.name in seen:
+            raise SetupError(
+                f"Two middleware are called {layer.name!r} (positions {seen[layer.name]} and {position})",
+                hint="Remove one, or give a subclass another `name`.",
+                code="setup.duplicate",
+            )
+        seen[layer.name] = position
+
+
+def _check_order(middleware: Sequence[Middleware]) -> None:
+    position = {m.name: i for i, m in enumerate(middleware, 1)}
+    wanted = [(m.name, other) for m in middleware for other in m.outside]
+    wanted += [(other, m.name) for m in middleware for other in m.inside]
+    for first, second in wanted:
+        if first in position and second in position and position[first] > position[second]:
+            raise SetupError(
+                f"Middleware {first!r} (position {position[first]}) must come before {second!r} "
+                f"(position {position[second]})",
+                hint=f"Move {first!r} above {second!r} in [pipeline].middleware.",
+                code="setup.order",
+            )
