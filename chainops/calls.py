@@ -36,6 +36,10 @@ Handler = Callable[[Any], Awaitable[Any]]
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
+def _empty() -> Mapping[str, Any]:
+    return EMPTY
+
+
 class SpanHandle(Protocol):
     """A span that is open now; what is set on it is stored with it."""
 
@@ -107,7 +111,7 @@ class RunContext:
     thread_id: str | None = None
     graph: str = ""
     tags: tuple[str, ...] = ()
-    metadata: Mapping[str, Any] = EMPTY
+    metadata: Mapping[str, Any] = field(default_factory=_empty)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,8 +139,8 @@ class Call:
     name: str
     path: str = ""
     attempt: int = 1
-    config: Mapping[str, Any] = field(default=EMPTY, repr=False)
-    metadata: Mapping[str, Any] = field(default=EMPTY, repr=False)
+    config: Mapping[str, Any] = field(default_factory=_empty, repr=False)
+    metadata: Mapping[str, Any] = field(default_factory=_empty, repr=False)
     off: frozenset[str] = frozenset()
     parent: Call | None = field(default=None, repr=False, compare=False)
     recorder: Recorder = field(default=NO_RECORDER, repr=False, compare=False)
@@ -189,7 +193,7 @@ class ModelCall(Call):
     messages: Sequence[BaseMessage]
     model: Any = field(default=None, repr=False)
     stop: Sequence[str] | None = None
-    params: Mapping[str, Any] = EMPTY
+    params: Mapping[str, Any] = field(default_factory=_empty)
     streaming: bool = False
 
     @property
@@ -228,7 +232,7 @@ class ModelResult:
     """
 
     message: AIMessage
-    raw: Mapping[str, Any] = EMPTY
+    raw: Mapping[str, Any] = field(default_factory=_empty, repr=False)
 
     @property
     def text(self) -> str:
