@@ -1,0 +1,1 @@
+"""What answers a model call: llama.cpp in this process (``chainops.engines.llama``)."""
