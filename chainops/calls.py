@@ -91,6 +91,20 @@ class _NoRecorder:
 NO_RECORDER: Recorder = _NoRecorder()
 
 
+class Guard:
+    """What the pipeline remembers about one call, shared by all copies of it.
+
+    ``bubble``: LangGraph's control flow that passed (interrupt, parent command, drain), which no layer may swallow.
+    ``entries``: how often the engine was entered; more than once when a layer retries.
+    """
+
+    __slots__ = ("bubble", "entries")
+
+    def __init__(self) -> None:
+        self.bubble: Exception | None = None
+        self.entries = 0
+
+
 async def discard(chunk: Any) -> None:
     """The ``emit`` of a call that nobody streams from."""
 
@@ -132,6 +146,7 @@ class Call:
         recorder: where annotations, inner spans and scores go.
         engine: the innermost handler, which does the thing itself. A router replaces it.
         emit: where streamed chunks go. Wrap it to change what leaves (and change the result as well).
+        guard: the pipeline's own memory of this call; leave it alone.
     """
 
     run: RunContext
@@ -146,7 +161,7 @@ class Call:
     recorder: Recorder = field(default=NO_RECORDER, repr=False, compare=False)
     engine: Handler = field(repr=False, compare=False)
     emit: Emit = field(default=discard, repr=False, compare=False)
-    guard: list[BaseException] = field(default_factory=list, repr=False, compare=False)
+    guard: Guard = field(default_factory=Guard, repr=False, compare=False)
 
     @property
     def thread(self) -> str | None:

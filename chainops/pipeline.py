@@ -77,6 +77,11 @@ class NodeSettings:
 
     __slots__ = ("metadata", "off")
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, NodeSettings) and (self.off, self.metadata) == (other.off, other.metadata)
+
+    __hash__ = None  # type: ignore[assignment]
+
     def __init__(self, off: Iterable[str] = (), metadata: Mapping[str, Any] | None = None) -> None:
         self.off = frozenset(off)
         self.metadata: Mapping[str, Any] = dict(metadata or {})
@@ -129,6 +134,7 @@ class Pipeline:
         self.inline = not any(m.suspends for m in self.middleware)
         self._chains: dict[tuple[Kind, frozenset[str]], Handler] = {}
         self._settings: dict[str, NodeSettings] = {}
+        self._merged: weakref.WeakKeyDictionary[Pipeline, Pipeline] = weakref.WeakKeyDictionary()
 
     def __repr__(self) -> str:
         return f"Pipeline([{', '.join(m.name for m in self.middleware)}])"
@@ -203,14 +209,20 @@ class Pipeline:
 
     def merge(self, inner: Pipeline) -> Pipeline:
         """This pipeline around ``inner``; a layer object that stands in both is kept once, in its outer place."""
-        if inner is self:
+        if self.covers(inner):
             return self
+        if inner in self._merged:
+            return self._merged[inner]
         rest = [m for m in inner.middleware if not any(m is mine for mine in self.middleware)]
-        if not rest and not inner.nodes:
-            return self
         merged = Pipeline([*self.middleware, *rest])
         merged.nodes = {**inner.nodes, **self.nodes}
+        self._merged[inner] = merged
         return merged
+
+    def covers(self, other: Pipeline) -> bool:
+        """True when every layer object of ``other`` stands in this pipeline, and its node settings too."""
+        mine = {id(m) for m in self.middleware}
+        return self is other or (mine.issuperset(map(id, other.middleware)) and other.nodes.items() <= self.nodes.items())
 
 
 class PerLoop(Generic[T]):
@@ -239,13 +251,15 @@ async def _terminal(call: Call) -> Any:
     Once control flow has passed, the engine does not run again: a layer that retries on every exception
     must not execute a node a second time after it asked for an interrupt.
     """
-    if call.guard:
-        raise call.guard[0]
+    guard = call.guard
+    if guard.bubble is not None:
+        raise guard.bubble
+    guard.entries += 1
     try:
         return await call.engine(call)
     except Exception as error:
         if is_control_flow(error):
-            call.guard.append(error)
+            guard.bubble = error
         raise
 
 
@@ -253,12 +267,13 @@ def _guarded(chain: Handler) -> Handler:
     async def guarded(call: Call) -> Any:
         try:
             result = await chain(call)
-        except Exception:
-            if call.guard:
-                raise call.guard[0] from None
+        except Exception as error:
+            bubble = call.guard.bubble
+            if bubble is not None and bubble is not error:
+                raise bubble from None
             raise
-        if call.guard:
-            raise call.guard[0]
+        if call.guard.bubble is not None:
+            raise call.guard.bubble
         return result
 
     return guarded

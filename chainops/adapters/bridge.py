@@ -14,15 +14,16 @@ import asyncio
 import contextvars
 import queue
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
 from contextlib import aclosing, suppress
 from typing import Any, Protocol
 
+from chainops.adapters.scope import CURRENT
 from chainops.calls import Call, Emit
 from chainops.errors import CallError
 from chainops.pipeline import Pipeline
 
-__all__ = ["Collector", "run_sync", "stream_async", "stream_sync"]
+__all__ = ["Collector", "emit_sync", "run_async", "run_sync", "stream_async", "stream_sync"]
 
 Work = Callable[[Any], Any]
 
@@ -55,7 +56,11 @@ async def _ask(call: Call) -> Any:
 
 def _step(resume: Callable[[Any], Any], value: Any) -> _Ask:
     """Run a hand-driven coroutine to its next request; StopIteration carries its result."""
-    request = resume(value)
+    token = CURRENT.set(None)  # the code of layers runs outside any scope
+    try:
+        request = resume(value)
+    finally:
+        CURRENT.reset(token)
     if isinstance(request, _Ask):
         return request
     raise CallError(
@@ -73,6 +78,15 @@ def _drive(coroutine: Coroutine[Any, Any, Any]) -> Any:
         return done.value
     coroutine.close()
     raise CallError("A layer that does not suspend asked for the engine outside a call", code="call.suspended")
+
+
+async def run_async(pipeline: Pipeline, call: Call) -> Any:
+    """Send ``call`` through the layers to its engine, on the running loop."""
+    token = CURRENT.set(None)
+    try:
+        return await pipeline.chain(call.kind, call.off)(call)
+    finally:
+        CURRENT.reset(token)
 
 
 def run_sync(pipeline: Pipeline, call: Call, work: Work) -> Any:
@@ -133,19 +147,24 @@ def stream_sync(
         coroutine.close()
 
 
-async def stream_async(
-    pipeline: Pipeline, call: Call, start: Callable[[Any], AsyncIterator[Any]], collector: Callable[[], Collector]
-) -> AsyncIterator[Any]:
-    """Chunks of ``start(call)`` as they leave the layers. After the last one the call's result is final."""
-    inner = _inline_stream if pipeline.inline else _task_stream
-    async with aclosing(inner(pipeline, call, start, collector)) as chunks:  # type: ignore[type-var]
-        async for chunk in chunks:
-            yield chunk
+def stream_async(
+    pipeline: Pipeline,
+    call: Call,
+    start: Callable[[Any], AsyncIterator[Any]],
+    collector: Callable[[], Collector],
+    results: list[Any],
+) -> AsyncGenerator[Any]:
+    """Chunks of ``start(call)`` as they leave the layers; the result of the call is appended to ``results``."""
+    return (_inline_stream if pipeline.inline else _task_stream)(pipeline, call, start, collector, results)
 
 
 async def _inline_stream(
-    pipeline: Pipeline, call: Call, start: Callable[[Any], AsyncIterator[Any]], collector: Callable[[], Collector]
-) -> AsyncIterator[Any]:
+    pipeline: Pipeline,
+    call: Call,
+    start: Callable[[Any], AsyncIterator[Any]],
+    collector: Callable[[], Collector],
+    results: list[Any],
+) -> AsyncGenerator[Any]:
     out: list[Any] = []
 
     async def edge(chunk: Any) -> None:
@@ -157,7 +176,8 @@ async def _inline_stream(
         while True:
             try:
                 request = _step(resume, value)
-            except StopIteration:
+            except StopIteration as done:
+                results.append(done.value)
                 for chunk in out:
                     yield chunk
                 return
@@ -181,8 +201,12 @@ async def _inline_stream(
 
 
 async def _task_stream(
-    pipeline: Pipeline, call: Call, start: Callable[[Any], AsyncIterator[Any]], collector: Callable[[], Collector]
-) -> AsyncIterator[Any]:
+    pipeline: Pipeline,
+    call: Call,
+    start: Callable[[Any], AsyncIterator[Any]],
+    collector: Callable[[], Collector],
+    results: list[Any],
+) -> AsyncGenerator[Any]:
     chunks: asyncio.Queue[Any] = asyncio.Queue(maxsize=1)
     end = object()
 
@@ -195,8 +219,9 @@ async def _task_stream(
         return got.result()
 
     async def run() -> None:
+        CURRENT.set(None)
         try:
-            await pipeline.chain(call.kind, call.off)(call.replace(engine=engine, emit=chunks.put))
+            results.append(await pipeline.chain(call.kind, call.off)(call.replace(engine=engine, emit=chunks.put)))
         finally:
             with suppress(asyncio.QueueFull):
                 chunks.put_nowait(end)
@@ -305,6 +330,7 @@ class _Session:
         return reply
 
     async def _main(self, call: Call, emit: Emit | None) -> None:
+        CURRENT.set(None)
         changed = call.replace(engine=self._engine) if emit is None else call.replace(engine=self._engine, emit=emit)
         try:
             done = ("result", None, await self.pipeline.chain(call.kind, call.off)(changed), None)
@@ -355,7 +381,7 @@ class _Session:
                 if passes_through:
                     yield chunk
                     continue
-                asyncio.run_coroutine_threadsafe(_emit(call.emit, chunk), self.loop).result()
+                emit_sync(self.pipeline, call.emit, chunk)
                 while not self.inbox.empty():
                     yield self.inbox.get()[2]
         except Exception as error:  # noqa: BLE001 - goes to the layers first, and comes back if none handles it
@@ -378,6 +404,14 @@ class _Session:
 
 async def _emit(emit: Emit, chunk: Any) -> None:
     await emit(chunk)
+
+
+def emit_sync(pipeline: Pipeline, emit: Emit, chunk: Any) -> None:
+    """Send one chunk through the layers' ``emit`` from the synchronous code of an engine."""
+    if pipeline.inline:
+        _drive(_emit(emit, chunk))
+    else:
+        asyncio.run_coroutine_threadsafe(_emit(emit, chunk), _PORTAL.loop()).result()
 
 
 def _resolve(reply: asyncio.Future[Any], value: Any) -> None:

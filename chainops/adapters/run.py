@@ -1,0 +1,164 @@
+"""Whole runs inside the pipeline: the methods that an instrumented graph's class overrides."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import aclosing
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from langchain_core.runnables import RunnableConfig
+from langgraph._internal._config import ensure_config
+
+from chainops.adapters.bridge import stream_async, stream_sync
+from chainops.adapters.scope import CURRENT, Scope, new_run
+from chainops.calls import NodeCall
+from chainops.pipeline import Pipeline
+
+__all__ = ["RunHooks", "within_scope"]
+
+
+class RunHooks:
+    """Mixin before a graph's class. ``invoke``, ``ainvoke`` and the event streams all go through these two."""
+
+    def stream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:
+        if (merged := within_scope(self)) is not self:
+            yield from merged.stream(input, config, **kwargs)
+            return
+        plan, call = _begin(self, input, config)
+
+        def start(inner: NodeCall) -> Iterator[Any]:
+            chunks = super(RunHooks, self).stream(inner.input, config, **kwargs)  # type: ignore[misc]
+            return _scoped(chunks, Scope(plan.pipeline, inner, plan.auto))
+
+        if not plan.pipeline.wraps("run", call.off):
+            yield from start(call)
+            return
+        yield from stream_sync(plan.pipeline, call, start, lambda: _LastState(kwargs))
+
+    async def astream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:
+        if (merged := within_scope(self)) is not self:
+            async with aclosing(merged.astream(input, config, **kwargs)) as merged_chunks:
+                async for chunk in merged_chunks:
+                    yield chunk
+            return
+        plan, call = _begin(self, input, config)
+
+        def start(inner: NodeCall) -> AsyncIterator[Any]:
+            chunks = super(RunHooks, self).astream(inner.input, config, **kwargs)  # type: ignore[misc]
+            return _ascoped(chunks, Scope(plan.pipeline, inner, plan.auto))
+
+        if plan.pipeline.wraps("run", call.off):
+            chunks = stream_async(plan.pipeline, call, start, lambda: _LastState(kwargs), [])
+        else:
+            chunks = start(call)
+        async with aclosing(chunks):  # type: ignore[type-var]
+            async for chunk in chunks:
+                yield chunk
+
+
+_WITHIN: WeakKeyDictionary[Any, WeakKeyDictionary[Pipeline, Any]] = WeakKeyDictionary()
+
+
+def within_scope(graph: Any) -> Any:
+    """``graph``, or an instrumented copy of it where the enclosing node's layers must be around its nodes too."""
+    from chainops.adapters.langgraph import instrument, plan_of
+
+    scope = CURRENT.get()
+    if scope is None or not scope.auto:
+        return graph
+    plan = plan_of(graph)
+    if plan is not None and plan.pipeline.covers(scope.pipeline):
+        return graph
+    copies = _WITHIN.setdefault(graph, WeakKeyDictionary())
+    if scope.pipeline not in copies:
+        copies[scope.pipeline] = instrument(graph, scope.pipeline)
+    return copies[scope.pipeline]
+
+
+def _begin(graph: Any, input: Any, config: RunnableConfig | None) -> tuple[Any, NodeCall]:
+    from chainops.adapters.langgraph import plan_of
+
+    plan = plan_of(graph)
+    if plan is None:
+        raise AssertionError("a graph with run hooks has instrumented nodes")
+    scope = CURRENT.get()
+    parent = None if scope is None else scope.call
+    if parent is not None:
+        run, merged = parent.run, config or {}
+    else:
+        merged = ensure_config(graph.config, config)
+        run = new_run(plan.graph, merged)
+    path = "" if parent is None else parent.path
+    settings = plan.pipeline.settings_for(path)
+    call = NodeCall(
+        run=run,
+        kind="run",
+        name=plan.graph,
+        path=path,
+        config=merged,
+        metadata=settings.metadata,
+        off=settings.off,
+        parent=parent,
+        engine=_no_engine,
+        input=input,
+    )
+    return plan, call
+
+
+async def _no_engine(call: NodeCall) -> Any:
+    raise AssertionError("the bridge puts a run's engine in")
+
+
+class _LastState:
+    """Finds the last state among the chunks of a run, in whatever shape the caller asked for them."""
+
+    def __init__(self, kwargs: Mapping[str, Any]) -> None:
+        mode = kwargs.get("stream_mode")
+        self.single = isinstance(mode, str) or mode is None
+        self.bare_values = self.single and mode in (None, "values") and not kwargs.get("subgraphs")
+        self.last: Any = None
+
+    def add(self, chunk: Any) -> None:
+        """Keep ``chunk`` if it is a state of the outermost graph."""
+        if isinstance(chunk, tuple) and len(chunk) in (2, 3) and not self.single:
+            if chunk[-2] == "values" and (len(chunk) == 2 or not chunk[0]):
+                self.last = chunk[-1]
+        elif isinstance(chunk, dict) and chunk.get("type") == "values" and "data" in chunk and "ns" in chunk:
+            if not chunk["ns"]:
+                self.last = chunk["data"]
+        elif self.bare_values:
+            self.last = chunk
+
+    def result(self) -> Any:
+        """The state, or None when the caller streams other modes only."""
+        return self.last
+
+
+def _scoped(chunks: Iterator[Any], scope: Scope) -> Iterator[Any]:
+    """Set the scope while the graph works, not while its consumer does."""
+    try:
+        while True:
+            token = CURRENT.set(scope)
+            try:
+                chunk = next(chunks)
+            except StopIteration:
+                return
+            finally:
+                CURRENT.reset(token)
+            yield chunk
+    finally:
+        chunks.close()  # type: ignore[attr-defined]
+
+
+async def _ascoped(chunks: AsyncIterator[Any], scope: Scope) -> AsyncIterator[Any]:
+    async with aclosing(chunks):  # type: ignore[type-var]
+        while True:
+            token = CURRENT.set(scope)
+            try:
+                chunk = await anext(chunks)
+            except StopAsyncIteration:
+                return
+            finally:
+                CURRENT.reset(token)
+            yield chunk

@@ -1,0 +1,100 @@
+"""Make or upgrade a trace file with Alembic: wholly, or not at all."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+from chainops.errors import StoreError
+from chainops.store.schema import APPLICATION_ID, SCHEMA_VERSION, connect, explain, read_version
+from chainops.store.shipped import shipped
+
+__all__ = ["alembic_head", "prepare", "upgrade"]
+
+
+def upgrade(path: str | Path) -> tuple[int, int]:
+    """Bring the file at ``path`` to this chainops' schema; make it when it does not exist. Returns (from, to).
+
+    Raises:
+        StoreError: it cannot be opened, is no trace file, or is newer. Nothing in it was changed.
+    """
+    try:
+        connection = connect(path)
+    except sqlite3.Error as error:
+        raise explain(error, path) from error
+    try:
+        return prepare(connection, path)
+    except sqlite3.Error as error:
+        raise explain(error, path) from error
+    finally:
+        connection.close()
+
+
+def prepare(connection: sqlite3.Connection, path: str | Path, *, migrations: Path | None = None) -> tuple[int, int]:
+    """As :func:`upgrade`, on an open connection. Imports Alembic only where there is something to do.
+
+    Everything runs in one ``BEGIN IMMEDIATE`` transaction (SQLite can roll back its DDL), so a migration that
+    fails, or a process that dies in it, leaves the file as it was.
+    """
+    found = read_version(connection, path)
+    if found == 0:
+        connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
+    _use_wal(connection)
+    if found < SCHEMA_VERSION or migrations is not None:
+        _migrate(connection, path, migrations or shipped("migrations"))
+    return found, SCHEMA_VERSION
+
+
+def _use_wal(connection: sqlite3.Connection, patience_s: float = 5.0) -> None:
+    """Switch to WAL; several processes that make the file at once are not queued by SQLite here, so try again."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+def _migrate(connection: sqlite3.Connection, path: str | Path, migrations: Path) -> None:
+    from alembic import command
+    from sqlalchemy import create_engine, event
+    from sqlalchemy.pool import StaticPool
+
+    engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
+
+    # The driver is in autocommit mode; SQLAlchemy's own BEGIN would be deferred.
+    @event.listens_for(engine, "begin")
+    def _begin(opened: Any) -> None:
+        opened.exec_driver_sql("BEGIN IMMEDIATE")
+
+    with engine.connect() as opened, opened.begin():
+        if read_version(connection, path) == SCHEMA_VERSION and migrations == shipped("migrations"):
+            return  # another process was faster
+        command.upgrade(_config(migrations, opened), "head")
+        opened.exec_driver_sql(f"PRAGMA application_id={APPLICATION_ID}")
+        opened.exec_driver_sql(f"PRAGMA user_version={SCHEMA_VERSION}")
+
+
+def _config(migrations: Path, connection: Any = None) -> Any:
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(migrations).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def alembic_head() -> str:
+    """Alembic's newest revision ("0001"); more than one head is a StoreError."""
+    from alembic.script import ScriptDirectory
+
+    heads = ScriptDirectory.from_config(_config(shipped("migrations"))).get_heads()
+    if len(heads) != 1:
+        raise StoreError(f"The migrations have {len(heads)} heads: {heads}", code="store.heads")
+    return heads[0]

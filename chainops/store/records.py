@@ -1,0 +1,154 @@
+"""What the writer takes: spans, scores and late annotations, as small objects that cost little to make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+__all__ = ["KINDS", "NoteRecord", "RunState", "ScoreRecord", "SpanRecord", "Status"]
+
+Status = Literal["open", "ok", "paused", "error", "blocked", "cancelled", "interrupted"]
+"""open: running · ok · paused: a LangGraph ``interrupt()`` waits for a person · error · blocked: a middleware
+refused it · cancelled · interrupted: Ctrl-C, or its process died."""
+
+KINDS: Final = ("run", "node", "route", "task", "model", "tool", "retriever", "step")
+
+
+class RunState:
+    """What the spans of one run share inside one process."""
+
+    __slots__ = ("generation", "graph", "metadata", "row", "run_id", "start_ns", "status", "tags", "thread")
+
+    def __init__(
+        self, run_id: str, graph: str, thread: str | None, tags: tuple[str, ...], metadata: Mapping[str, Any], now: int
+    ) -> None:
+        self.run_id = run_id
+        self.graph = graph
+        self.thread = thread
+        self.tags = tags
+        self.metadata = metadata
+        self.start_ns = now
+        self.status: Status = "open"
+        # Set by the writer: the row's id, and the opening of the file (see Writer) that it belongs to.
+        self.row = 0
+        self.generation = 0
+
+
+class SpanRecord:
+    """One span, filled by the thread that makes the call and read by the writer's thread once it has ended.
+
+    ``input``, ``output`` and ``attributes`` are whatever the call had; the writer encodes them.
+    """
+
+    __slots__ = (
+        "artifacts",
+        "attempt",
+        "attributes",
+        "clock",
+        "end_ns",
+        "error_hint",
+        "error_message",
+        "error_type",
+        "first_token_ns",
+        "id",
+        "input",
+        "kind",
+        "model",
+        "name",
+        "output",
+        "parent",
+        "path",
+        "run",
+        "sink",
+        "start_ns",
+        "status",
+        "stored",
+        "tokens_cached",
+        "tokens_in",
+        "tokens_out",
+    )
+
+    def __init__(
+        self,
+        sink: Any,
+        run: RunState,
+        parent: SpanRecord | None,
+        kind: str,
+        name: str,
+        path: str,
+        attempt: int,
+        input: Any,
+        start_ns: int,
+        clock: int,
+    ) -> None:
+        self.sink = sink
+        self.run = run
+        self.parent = parent
+        self.kind = kind
+        self.name = name
+        self.path = path
+        self.attempt = attempt
+        self.input = input
+        self.start_ns = start_ns
+        self.clock = clock
+        self.end_ns = 0
+        self.status: Status = "open"
+        self.output: Any = ABSENT
+        self.error_type: str | None = None
+        self.error_message: str | None = None
+        self.error_hint: str | None = None
+        self.model: str | None = None
+        self.tokens_in: int | None = None
+        self.tokens_out: int | None = None
+        self.tokens_cached: int | None = None
+        self.first_token_ns: int | None = None
+        self.attributes: dict[str, Any] | None = None
+        self.artifacts: list[dict[str, str]] | None = None
+        # Set by the writer's thread only: id in the file, and the opening of the file in which it was stored.
+        self.id = 0
+        self.stored = 0
+
+
+class ScoreRecord:
+    """A judgement on a span, on its way to the file."""
+
+    __slots__ = ("comment", "created_ns", "name", "source", "span", "value")
+
+    def __init__(
+        self, span: SpanRecord, name: str, value: float | str, source: str, comment: str, created_ns: int
+    ) -> None:
+        self.span = span
+        self.name = name
+        self.value = value
+        self.source = source
+        self.comment = comment
+        self.created_ns = created_ns
+
+
+class NoteRecord:
+    """Attributes or artifacts that arrived after their span had ended: the writer stores them again."""
+
+    __slots__ = ("span",)
+
+    def __init__(self, span: SpanRecord) -> None:
+        self.span = span
+
+
+class Encoded:
+    """A payload that is JSON already, because it had to be masked before it reached the queue."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+
+class _Absent:
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+
+ABSENT: Final = _Absent()
+"""Stands where there is no payload; None is one ("null")."""
