@@ -16,7 +16,7 @@ __all__ = ["Batch", "BatchWriter"]
 INLINE_BYTES = 4096
 """Payloads above this are compressed and stored once per content."""
 
-_INSERT_SPAN = f"INSERT INTO span VALUES ({','.join('?' * 26)})"
+_INSERT_SPAN = "INSERT INTO span VALUES (" + "?, " * 25 + "?)"
 _UPDATE_SPAN = (
     "UPDATE span SET end_ns=?, status=?, error_type=?, error_message=?, error_hint=?, output=?, output_payload=?, "
     "output_bytes=?, model=?, tokens_in=?, tokens_out=?, tokens_cached=?, first_token_ns=?, attributes=?, artifacts=? "

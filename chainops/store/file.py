@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 from pathlib import Path
@@ -33,7 +32,7 @@ class TraceFile:
         """The connection; opened, or opened again, where necessary. Raises ``sqlite3.Error`` or ``StoreError``."""
         if self._connection is not None:
             try:
-                stat = os.stat(self.path)
+                stat = self.path.stat()
                 if (stat.st_dev, stat.st_ino) == self._inode:
                     return self._connection
             except FileNotFoundError:
@@ -53,7 +52,7 @@ class TraceFile:
                     "VALUES (?, ?, ?, ?, ?, 0) RETURNING id",
                     (me.pid, me.host, me.boot_id, me.start_ticks, time.time_ns()),
                 ).fetchone()[0]
-            stat = os.stat(self.path)
+            stat = self.path.stat()
         except BaseException:
             connection.close()
             raise

@@ -26,7 +26,7 @@ def connect(path: str | Path, *, busy_ms: int = 5000) -> sqlite3.Connection:
 
 @contextmanager
 def immediate(connection: sqlite3.Connection) -> Iterator[None]:
-    """A transaction that takes the write lock at once: a deferred one fails as soon as two processes read, then write."""
+    """A transaction that takes the write lock at once: deferred ones fail when two processes read, then write."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield

@@ -14,68 +14,19 @@ import threading
 import time
 import weakref
 from collections import deque
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from chainops.errors import StoreError
 from chainops.store.batch import Batch, BatchWriter
 from chainops.store.file import TraceFile
+from chainops.store.options import WriterOptions, WriterStats
 from chainops.store.records import ABSENT, NoteRecord, ScoreRecord, SpanRecord
 from chainops.store.schema import explain
 
-__all__ = ["Writer", "WriterOptions", "WriterStats"]
+__all__ = ["Writer", "shared_writer"]
 
 log = logging.getLogger("chainops")
-
-OnFull = Literal["drop_payload", "drop_new", "block"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WriterOptions:
-    """How a file is written.
-
-    Args:
-        max_queue: spans that may wait for the disk.
-        on_full: what happens to a span that starts while ``max_queue`` wait. ``drop_payload``: it is stored without
-            input and output, and not at all when twice as many wait. ``drop_new``: it is not stored.
-            ``block``: the caller waits up to ``block_s`` seconds, its event loop too; only for batch jobs.
-        batch_ms: longest time in milliseconds that an ended span waits for its commit.
-        batch_rows: most spans in one commit.
-        open_after_ms: age in milliseconds at which a span that still runs is stored as ``open``.
-        max_payload_bytes: inputs and outputs are cut after so many bytes of JSON; their full size is noted.
-        busy_ms: how long to wait for another process' lock.
-        max_pages: largest file, in pages of 4 KiB; None for no limit.
-    """
-
-    max_queue: int = 20_000
-    on_full: OnFull = "drop_payload"
-    block_s: float = 1.0
-    batch_ms: float = 20.0
-    batch_rows: int = 1000
-    open_after_ms: float = 250.0
-    max_payload_bytes: int = 65_536
-    busy_ms: int = 5000
-    max_pages: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class WriterStats:
-    """What became of the spans of this process.
-
-    Args:
-        durable: ended spans that are committed.
-        waiting: ended spans that are not committed yet.
-        dropped: spans that were not stored and never will be.
-        payloads_dropped: spans stored without input and output, because too many waited.
-        failures: transactions that failed (and were tried again).
-    """
-
-    durable: int
-    waiting: int
-    dropped: int
-    payloads_dropped: int
-    failures: int
 
 
 class Writer:
@@ -89,14 +40,14 @@ class Writer:
     def __init__(self, path: str | Path, options: WriterOptions | None = None) -> None:
         self.path = Path(path)
         self.options = options or WriterOptions()
-        self.payloads_dropped = 0
-        self._dropped = 0
-        self._drop_lock = threading.Lock()
         self._reset()
         _living.add(self)
         atexit.register(_close_at_exit, weakref.ref(self))
 
     def _reset(self) -> None:
+        self.payloads_dropped = 0
+        self._dropped = 0
+        self._drop_lock = threading.Lock()
         self._queue: deque[Any] = deque()
         self._open: dict[SpanRecord, None] = {}
         self._batch = Batch()
@@ -178,6 +129,17 @@ class Writer:
     def dropped(self) -> int:
         """Spans of this process that will never be in the file."""
         return self._dropped
+
+    @property
+    def closed(self) -> bool:
+        """True once it takes no more spans."""
+        return self._closing
+
+    def forget(self) -> TraceFile:
+        """Start afresh in a forked child. Returns the parent's hold on the file, which must stay untouched."""
+        file = self._file
+        self._reset()
+        return file
 
     def _make_room(self, span: SpanRecord) -> bool:
         options = self.options
@@ -360,22 +322,37 @@ class Writer:
             log.warning("%s (hint: %s)", message, hint)
 
 
+class _Shared:
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.writers: weakref.WeakValueDictionary[tuple[str, WriterOptions], Writer] = weakref.WeakValueDictionary()
+
+
+def shared_writer(path: str | Path, options: WriterOptions) -> Writer:
+    """The writer of this process for that file and these options: one thread, however many ask for it."""
+    with _shared.lock:
+        key = (str(Path(path).absolute()), options)
+        writer = _shared.writers.get(key)
+        if writer is None or writer.closed:
+            writer = _shared.writers[key] = Writer(path, options)
+        return writer
+
+
 def _close_at_exit(reference: weakref.ref[Writer]) -> None:
-    if (writer := reference()) is not None and not writer._closing:
-        writer.close(timeout=10.0)
+    if (writer := reference()) is not None:
+        writer.close()
 
 
 def _after_fork_in_child() -> None:
-    """A child has neither the thread nor the right to use the parent's connection: it starts afresh."""
+    """A child has neither the threads nor the right to use the parent's connections: it starts afresh."""
+    _shared.lock = threading.Lock()
     for writer in list(_living):
-        _abandoned.append(writer._file)  # closing it would release the parent's locks on the file
-        writer._drop_lock = threading.Lock()
-        writer._dropped = 0
-        writer.payloads_dropped = 0
-        writer._reset()
+        _abandoned.append(writer.forget())
 
 
 _living: weakref.WeakSet[Writer] = weakref.WeakSet()
+_shared = _Shared()
+# Closing a connection in a child would release the parent's locks on the file: they are kept for good.
 _abandoned: list[TraceFile] = []
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
