@@ -221,23 +221,36 @@ class _Edge:
 
     def __init__(self) -> None:
         self.entered: dict[int, ChatGenerationChunk] = {}
-        self.left = 0
+        self.left: list[Any] = []
 
     def enter(self, chunk: ChatGenerationChunk) -> AIMessageChunk:
-        if self.left or len(self.entered) > 64:  # a layer that holds chunks back may still emit them unchanged
+        # a layer that holds chunks back may still emit them unchanged; older ones are rebuilt from their message
+        if len(self.entered) > 256:
             self.entered = dict(list(self.entered.items())[-64:])
         self.entered[id(chunk.message)] = chunk
         return chunk.message  # type: ignore[return-value]
 
     def leave(self, message: Any) -> ChatGenerationChunk:
-        self.left += 1
+        self.left.append(message.content)
         known = self.entered.get(id(message))
         return known if known is not None and known.message is message else ChatGenerationChunk(message=message)
 
     def rest(self, result: Any) -> Iterator[ChatGenerationChunk]:
-        """What is still owed when nothing was emitted: a cache hit, a refusal."""
+        """What is still owed when nothing was emitted: a cache hit, a refusal.
+
+        LangChain builds the answer from the chunks that left. A layer that changed only the result has
+        therefore changed nothing, and what it wanted to hide is out: that must not pass in silence.
+        """
+        answer = _checked(result)
         if not self.left:
-            yield ChatGenerationChunk(message=_checked(result).as_chunk())
+            yield ChatGenerationChunk(message=answer.as_chunk())
+        elif all(isinstance(part, str) for part in self.left) and "".join(self.left) != answer.text:
+            raise CallError(
+                f"A middleware returned another text ({len(answer.text)} characters) than was streamed "
+                f"({len(''.join(self.left))} characters)",
+                hint="Wrap call.emit as well as the result, or set `streaming = 'buffered'` on that middleware.",
+                code="call.stream",
+            )
 
 
 class _Answer:
