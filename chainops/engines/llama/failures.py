@@ -1,0 +1,48 @@
+"""How one call of a local model can fail."""
+
+from __future__ import annotations
+
+from langchain_core.exceptions import ContextOverflowError
+
+from chainops.errors import CallError
+
+__all__ = ["ContextOverflow", "ModelClosed", "ModelTimeout"]
+
+
+class ContextOverflow(CallError, ContextOverflowError):  # noqa: N818 - named like the other errors of chainops
+    """The prompt does not fit into the context. Nothing was generated.
+
+    Also LangChain's ``ContextOverflowError``, which agents know how to react to.
+    """
+
+    default_code = "call.context_overflow"
+
+    def __init__(self, prompt_tokens: int, limit: int) -> None:
+        super().__init__(
+            f"The prompt has {prompt_tokens} tokens, the context holds {limit} and needs one for the answer",
+            hint="Shorten the conversation, or open the model with a larger n_ctx.",
+        )
+        self.prompt_tokens = prompt_tokens
+        self.limit = limit
+
+
+class ModelClosed(CallError):  # noqa: N818 - named like the other errors of chainops
+    """The model was closed before the call, or while it waited or ran."""
+
+    default_code = "call.model_closed"
+
+    def __init__(self) -> None:
+        super().__init__("The model is closed", hint="Make a new ChatLlama; close it after its last call.")
+
+
+class ModelTimeout(CallError):  # noqa: N818 - named like the other errors of chainops
+    """The call did not end within its ``timeout``. It no longer runs."""
+
+    default_code = "call.timeout"
+    retryable = True
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"The model did not finish within {seconds:g} seconds",
+            hint="Give a longer timeout or a smaller max_tokens, or let fewer calls wait for one model.",
+        )

@@ -1,0 +1,279 @@
+"""The one place that touches llama.cpp: its C functions, through the ctypes layer of llama-cpp-python.
+
+Nothing here knows about requests or chat. A :class:`Native` belongs to one thread; only :meth:`Native.tokenize`
+may be called from others, because it reads the constant vocabulary.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chainops.errors import CallError, MissingExtra, SetupError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["ContextOptions", "Native", "library", "library_id"]
+
+WARN, ERROR = 3, 4
+ABORTED = 2
+
+_load_lock = threading.RLock()
+
+
+@dataclass(frozen=True, slots=True)
+class ContextOptions:
+    """How a model is opened.
+
+    Args:
+        n_ctx: tokens of context.
+        n_batch: tokens per prefill step; between steps a request can be cancelled.
+        n_threads: threads that compute.
+        n_gpu_layers: layers to put on the GPU; -1: all.
+        flash_attn: use flash attention (never decided automatically: it can change an answer).
+    """
+
+    n_ctx: int
+    n_batch: int = 256
+    n_threads: int = 1
+    n_gpu_layers: int = 0
+    flash_attn: bool = False
+
+
+@cache
+def library() -> Any:
+    """llama-cpp-python's ctypes module, imported at the first call and silenced.
+
+    Raises:
+        MissingExtra: it is not installed.
+        SetupError: code ``setup.llama_library``: it is installed, but its shared library cannot be loaded.
+    """
+    # Without the first, ggml starts a debugger when it aborts. The second keeps OpenMP's threads from spinning
+    # at barriers, which costs a factor of ten as soon as another process wants the core.
+    os.environ.setdefault("GGML_NO_BACKTRACE", "1")
+    os.environ.setdefault("GOMP_SPINCOUNT", "5000")
+    try:
+        from llama_cpp import llama_cpp as lib
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] != "llama_cpp":
+            raise
+        raise MissingExtra("llama", package="llama-cpp-python", needed_for="A local llama.cpp model") from None
+    except (OSError, RuntimeError) as error:
+        raise SetupError(
+            f"llama-cpp-python is installed, but its shared library cannot be loaded: {error}",
+            hint="Build it again on this machine, see the local-model page of the documentation.",
+            code="setup.llama_library",
+        ) from error
+    lib.llama_log_set(_log(lib).silence, None)
+    lib.llama_backend_init()
+    return lib
+
+
+def library_id() -> str:
+    """Version and instruction sets of the loaded library: a probe's verdict is valid for exactly this."""
+    lib = library()
+    return f"{lib.llama_version().decode()} {lib.llama_print_system_info().decode()}"
+
+
+class _Log:
+    """llama.cpp's one log: kept while a model is loaded, for error messages, and silent otherwise."""
+
+    def __init__(self, lib: Any) -> None:
+        self.lines: deque[str] = deque(maxlen=20)
+        self.callback = lib.llama_log_callback(self._keep)
+        if sys.platform == "win32":
+            self.silence = lib.llama_log_callback(lambda _level, _text, _data: None)
+        else:  # a C function, so that no log line of a running model needs the GIL
+            self.silence = ctypes.cast(ctypes.CDLL(None).getpid, lib.llama_log_callback)
+
+    def _keep(self, level: int, text: bytes | None, _data: Any) -> None:
+        line = (text or b"").decode(errors="replace").strip()
+        if level in (WARN, ERROR) and line:
+            self.lines.append(line)
+
+    @contextmanager
+    def recording(self, lib: Any) -> Iterator[None]:
+        with _load_lock:
+            self.lines.clear()
+            lib.llama_log_set(self.callback, None)
+            try:
+                yield
+            finally:
+                lib.llama_log_set(self.silence, None)
+
+    @property
+    def reason(self) -> str:
+        return self.lines[0] if self.lines else "llama.cpp gives no reason"
+
+
+@cache
+def _log(lib: Any) -> _Log:
+    return _Log(lib)
+
+
+class Native:
+    """One model and one context with one sequence.
+
+    Raises:
+        SetupError: codes ``setup.model_load``, ``setup.model_context``, ``setup.gpu``.
+    """
+
+    def __init__(self, path: Path, options: ContextOptions) -> None:
+        self.lib = lib = library()
+        self.options = options
+        self._model = self._context = self._batch = None
+        self._abort_flag = ctypes.create_string_buffer(2)
+        if options.n_gpu_layers and not lib.llama_supports_gpu_offload():
+            raise SetupError(
+                f"n_gpu_layers={options.n_gpu_layers}, but this build of llama-cpp-python has no GPU support",
+                hint="Set n_gpu_layers=0, or install a build with CUDA, Metal or Vulkan (see the local-model page).",
+                code="setup.gpu",
+            )
+        with _log(lib).recording(lib):
+            try:
+                self._open(path)
+            except BaseException:
+                self.close()
+                raise
+
+    def _open(self, path: Path) -> None:
+        lib, options = self.lib, self.options
+        params = lib.llama_model_default_params()
+        params.n_gpu_layers = options.n_gpu_layers
+        if b"AMX_INT8 = 1" in lib.llama_print_system_info():
+            params.use_extra_bufts = False  # such builds crash in quantised matrix products (llama.cpp issue 20824)
+        self._model = lib.llama_model_load_from_file(os.fsencode(path), params)
+        if not self._model:
+            raise SetupError(
+                f"llama.cpp cannot load {path}: {_log(lib).reason}",
+                hint="Use a model that the installed llama-cpp-python knows, or install a newer one.",
+                code="setup.model_load",
+            )
+        self._context = lib.llama_init_from_model(self._model, self._context_params())
+        if not self._context:
+            raise SetupError(
+                f"llama.cpp cannot make a context of {options.n_ctx} tokens for {path.name}: {_log(lib).reason}",
+                hint="Give a smaller n_ctx.",
+                code="setup.model_context",
+            )
+        self.vocab: Any = lib.llama_model_get_vocab(self._model)
+        self.n_vocab: int = lib.llama_vocab_n_tokens(self.vocab)
+        self.n_ctx = min(options.n_ctx, int(lib.llama_n_ctx_seq(self._context)))
+        self._memory = lib.llama_get_memory(self._context)
+        self._batch = lib.llama_batch_init(options.n_batch, 0, 1)
+        self._pieces: dict[int, bytes] = {}
+
+    def _context_params(self) -> Any:
+        lib, options = self.lib, self.options
+        params = lib.llama_context_default_params()
+        params.n_ctx = options.n_ctx
+        params.n_batch = params.n_ubatch = options.n_batch
+        params.n_seq_max = params.n_outputs_max = 1
+        params.n_threads = params.n_threads_batch = options.n_threads
+        params.flash_attn_type = (
+            lib.LLAMA_FLASH_ATTN_TYPE_ENABLED if options.flash_attn else lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        )
+        params.kv_unified = True
+        params.no_perf = True
+        if sys.platform != "win32":
+            # strlen(flag) != 0 means abort: a C function, so that llama.cpp's 140 questions per step need no GIL
+            params.abort_callback = ctypes.cast(ctypes.CDLL(None).strlen, lib.ggml_abort_callback)
+            params.abort_callback_data = ctypes.cast(self._abort_flag, ctypes.c_void_p)
+        return params
+
+    def tokenize(self, text: str, *, special: bool, start: bool = False) -> list[int]:
+        """Token ids of ``text``. ``special``: control tokens are recognised; ``start``: begin of a prompt."""
+        raw = text.encode(errors="replace")
+        room = len(raw) + 8
+        tokens = (ctypes.c_int32 * room)()
+        count = self.lib.llama_tokenize(self.vocab, raw, len(raw), tokens, room, start, special)
+        if count < 0:
+            raise CallError(f"llama.cpp cannot tokenize a text of {len(raw)} bytes", code="call.tokenize")
+        return tokens[:count]
+
+    def piece(self, token: int) -> bytes:
+        """The bytes that ``token`` adds to the text; control tokens add none."""
+        found = self._pieces.get(token)
+        if found is None:
+            buffer = ctypes.create_string_buffer(256)
+            count = self.lib.llama_token_to_piece(self.vocab, token, buffer, 256, 0, False)
+            if count < 0:
+                buffer = ctypes.create_string_buffer(-count)
+                count = self.lib.llama_token_to_piece(self.vocab, token, buffer, -count, 0, False)
+            found = self._pieces[token] = buffer.raw[: max(count, 0)]
+        return found
+
+    def is_end(self, token: int) -> bool:
+        """True for tokens that end the answer."""
+        return bool(self.lib.llama_vocab_is_eog(self.vocab, token))
+
+    def decode(self, tokens: Sequence[int], position: int) -> bool:
+        """Compute ``tokens`` (at most ``n_batch``) at ``position``; then the last one's logits can be sampled.
+
+        Returns:
+            False when :meth:`abort` interrupted it.
+
+        Raises:
+            CallError: code ``call.decode``; the cache is empty afterwards.
+        """
+        batch = self._batch
+        batch.n_tokens = len(tokens)
+        for row, token in enumerate(tokens):
+            batch.token[row] = token
+            batch.pos[row] = position + row
+            batch.n_seq_id[row] = 1
+            batch.seq_id[row][0] = 0
+            batch.logits[row] = row == len(tokens) - 1
+        code = self.lib.llama_decode(self._context, batch)
+        if code == ABORTED:
+            return False
+        if code:
+            self.clear()
+            raise CallError(f"llama_decode failed with code {code} at position {position}", code="call.decode")
+        return True
+
+    def trim(self, keep: int) -> bool:
+        """Forget everything from position ``keep`` on. False: this kind of model can only forget all (and did)."""
+        if self.lib.llama_memory_seq_rm(self._memory, 0, keep, -1):
+            return True
+        self.clear()
+        return False
+
+    def clear(self) -> None:
+        """Forget the whole sequence."""
+        self.lib.llama_memory_clear(self._memory, False)
+
+    def logits(self) -> Any:
+        """The logits of the last decoded token: a numpy view of shape ``(n_vocab,)``, valid until the next decode."""
+        import numpy as np
+
+        pointer = self.lib.llama_get_logits_ith(self._context, -1)
+        return np.ctypeslib.as_array(pointer, shape=(self.n_vocab,))
+
+    def sample(self, chain: Any) -> int:
+        """The next token, chosen by a sampler chain from the last logits, and accepted into the chain."""
+        return int(self.lib.llama_sampler_sample(chain, self._context, -1))
+
+    def abort(self) -> None:
+        """Interrupt the running decode, from any thread. Final: every later decode is interrupted as well."""
+        self._abort_flag[0] = b"x"
+
+    def close(self) -> None:
+        """Free everything. Safe to call twice; nothing else may be called afterwards."""
+        if self._batch is not None:
+            self.lib.llama_batch_free(self._batch)
+        if self._context:
+            self.lib.llama_free(self._context)
+        if self._model:
+            self.lib.llama_model_free(self._model)
+        self._batch = self._context = self._model = None
