@@ -69,7 +69,7 @@ class Writer:
     def opened(self, span: SpanRecord) -> bool:
         """Take note of a span that starts now. False when it is dropped; its end must then not be reported."""
         if self._closing:
-            self._drop(1)
+            self.drop(1)
             return False
         if len(self._queue) >= self.options.max_queue and not self._make_room(span):
             return False
@@ -155,10 +155,11 @@ class Writer:
             span.attributes = {**(span.attributes or {}), "payload_dropped": True}
             self.payloads_dropped += 1
             return True
-        self._drop(1)
+        self.drop(1)
         return False
 
-    def _drop(self, count: int) -> None:
+    def drop(self, count: int) -> None:
+        """Count spans that will never be stored, and warn the first time."""
         with self._drop_lock:
             self._dropped += count
         self._warn(f"Spans are not stored in {self.path}: too many wait", "Raise max_queue, or find out what is slow.")
