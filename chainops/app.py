@@ -1,0 +1,116 @@
+"""An application from settings: the pipeline that they describe, ready to put around graphs."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import os
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from chainops.errors import CallError, SetupError
+from chainops.pipeline import Middleware, Pipeline
+from chainops.plugin import find_plugin
+from chainops.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from langgraph.pregel import Pregel
+
+    from chainops.middleware.trace import Trace
+
+__all__ = ["App"]
+
+T = TypeVar("T")
+Graph = TypeVar("Graph", bound="Pregel[Any, Any, Any, Any]")
+
+
+class App:
+    """The pipeline of some settings. Use as a context manager, so that the trace is on disk at the end.
+
+    >>> from chainops import App
+    >>> app = App(pipeline={"middleware": []})
+    >>> app.pipeline
+    Pipeline([])
+    """
+
+    def __init__(self, settings: Settings | str | os.PathLike[str] | None = None, **keywords: Any) -> None:
+        self.settings = settings if isinstance(settings, Settings) else load_settings(settings, **keywords)
+        layers = _layers(self.settings)
+        self.pipeline = Pipeline([_pick(layers, n) for n in self.settings.pipeline.middleware], nodes=self.settings.nodes)
+        left = [name for name in layers if name not in self.settings.pipeline.middleware and name != "trace"]
+        if left:
+            raise SetupError(
+                f"Middleware {', '.join(map(repr, left))} of an enabled plugin is not in the pipeline",
+                hint="Give it its place in [pipeline].middleware, or remove the plugin's table.",
+                code="setup.pipeline",
+            )
+
+    @property
+    def trace(self) -> Trace | None:
+        """The trace layer, or None where the pipeline has none."""
+        return next((m for m in self.pipeline.middleware if m.name == "trace"), None)  # type: ignore[return-value]
+
+    def instrument(self, graph: Graph, *, auto: bool = True) -> Graph:
+        """A copy of ``graph`` inside the pipeline; see :func:`chainops.instrument`."""
+        from chainops.adapters.langgraph import instrument
+
+        return instrument(graph, self.pipeline, auto=auto)
+
+    def run_sync(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine from synchronous code and return its result: the one door from there to here.
+
+        Raises:
+            CallError: an event loop runs in this thread already; ``await`` the coroutine instead.
+        """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return asyncio.run(coroutine)
+        coroutine.close()
+        raise CallError(
+            "run_sync was called inside a running event loop", hint="Await the coroutine instead.", code="call.loop"
+        )
+
+    def flush(self, timeout: float = 10.0) -> int:
+        """Wait until the trace is on disk; the number of spans of this process that are. 0 without a trace."""
+        return self.trace.flush(timeout) if self.trace is not None else 0
+
+    def close(self) -> None:
+        """Write what waits and close the trace file."""
+        if self.trace is not None:
+            self.trace.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def _layers(settings: Settings) -> dict[str, Middleware]:
+    layers: dict[str, Middleware] = {}
+    if "trace" in settings.pipeline.middleware:
+        from chainops.middleware.trace import Trace
+
+        layers["trace"] = Trace(**settings.trace.model_dump())
+    for name, options in settings.plugins.items():
+        for layer in find_plugin(name).build(options):
+            if layer.name in layers:
+                raise SetupError(
+                    f"Plugin {name!r} brings a middleware {layer.name!r}, which exists already",
+                    hint="Enable only one of the two.",
+                    code="setup.duplicate",
+                )
+            layers[layer.name] = layer
+    return layers
+
+
+def _pick(layers: dict[str, Middleware], name: str) -> Middleware:
+    if name in layers:
+        return layers[name]
+    close = difflib.get_close_matches(name, layers, n=1)
+    raise SetupError(
+        f"[pipeline].middleware names {name!r}, which no built-in layer and no enabled plugin provides",
+        hint=f"Did you mean {close[0]!r}?" if close else "Enable its plugin with a table [plugins.<plugin>].",
+        code="setup.pipeline",
+    )

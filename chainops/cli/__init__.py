@@ -1,0 +1,72 @@
+"""The command line. stdout is data, stderr is talk; 0 done, 1 "no" to a --check, 2 your mistake."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import typer
+from click import Command, Context
+from typer.core import TyperGroup
+
+from chainops.errors import ChainopsError
+
+__all__ = ["app", "main"]
+
+# one line of help each, so that `chainops --help` imports no command module
+_GROUPS = {
+    "db": "Create, check, back up and compact the trace file.",
+    "demo": "Run the support desk on the shipped model, and show its trace.",
+    "docs": "Read the documentation offline.",
+    "trace": "Look at recorded runs: list, show, tail, search, export, prune.",
+}
+
+
+class _Lazy(TyperGroup):
+    """Loads a command's module when the command is run, not before."""
+
+    def list_commands(self, ctx: Context) -> list[str]:
+        return sorted(_GROUPS)
+
+    def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
+        if cmd_name not in _GROUPS:
+            return None
+        if ctx.meta.get("chainops.listing"):
+            return Command(cmd_name, help=_GROUPS[cmd_name])
+        return typer.main.get_command(import_module(f"chainops.cli.{cmd_name}").app)
+
+    def format_commands(self, ctx: Context, formatter: Any) -> None:
+        ctx.meta["chainops.listing"] = True
+        super().format_commands(ctx, formatter)
+
+    def format_help(self, ctx: Context, formatter: Any) -> None:
+        ctx.meta["chainops.listing"] = True
+        super().format_help(ctx, formatter)
+
+
+app = typer.Typer(cls=_Lazy, no_args_is_help=True, add_completion=False, help="Middleware for LangGraph, traced into SQLite.")
+
+
+def _version(value: bool) -> None:
+    if value:
+        from chainops import __version__
+
+        typer.echo(f"chainops {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version.")) -> None:
+    return None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; mistakes of the person become one line with a hint, and exit code 2."""
+    try:
+        app(list(sys.argv[1:] if argv is None else argv), prog_name="chainops", standalone_mode=True)
+    except ChainopsError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise SystemExit(2) from None
+    return 0

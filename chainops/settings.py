@@ -1,0 +1,140 @@
+"""One typed tree of settings: ``chainops.toml``, then environment variables, then keyword arguments.
+
+An environment variable is named after its place, with two underscores between levels: ``CHAINOPS_TRACE__PATH``
+sets ``path`` in ``[trace]``. Later sources win, key by key. Every mistake is reported at once, with its place.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from chainops.errors import SetupError
+
+__all__ = ["PipelineSettings", "Settings", "TraceSettings", "load_settings"]
+
+PREFIX = "CHAINOPS_"
+DEFAULT_FILE = "chainops.toml"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PipelineSettings(_Section):
+    """``[pipeline]``: which layers, outermost first."""
+
+    middleware: tuple[str, ...] = Field(default=("trace",), description="Names of the layers, outermost first.")
+
+
+class TraceSettings(_Section):
+    """``[trace]``: where and how runs are recorded."""
+
+    path: Path = Field(default=Path("chainops.db"), description="The trace file.")
+    content: bool = Field(default=True, description="Record inputs and outputs, not only timings and tokens.")
+    sample: float = Field(default=1.0, ge=0, le=1, description="Share of runs to keep, 0 to 1.")
+    keep_errors: bool = Field(default=True, description="Keep runs with an error whatever `sample` says.")
+    keep_slow_ms: float | None = Field(default=None, gt=0, description="Keep runs at least this slow (milliseconds).")
+    max_payload_bytes: int = Field(default=65_536, ge=0, description="Cut one input or output after so many bytes.")
+    max_queue: int = Field(default=20_000, gt=0, description="Spans that may wait for the disk.")
+    on_full: Literal["drop_payload", "drop_new", "block"] = Field(
+        default="drop_payload", description="What to do while `max_queue` spans wait for the disk."
+    )
+
+
+class Settings(_Section):
+    """The whole tree. ``nodes`` maps globs on node paths to settings, ``plugins`` names of enabled ones to options."""
+
+    pipeline: PipelineSettings = PipelineSettings()
+    trace: TraceSettings = TraceSettings()
+    nodes: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    plugins: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+
+def load_settings(
+    path: str | os.PathLike[str] | None = None, *, environ: Mapping[str, str] | None = None, **keywords: Any
+) -> Settings:
+    """Settings from a file, the environment, and keywords given by section: ``load_settings(trace={"path": "x.db"})``.
+
+    Args:
+        path: a TOML file that must exist; without one, ``chainops.toml`` in the working directory if it is there.
+        environ: in place of ``os.environ``.
+
+    Raises:
+        SetupError: the file is missing or is no TOML, or any key or value is wrong; all of them are named.
+    """
+    tree = _from_file(path)
+    _merge(tree, _from_environment(os.environ if environ is None else environ))
+    _merge(tree, keywords)
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as error:
+        lines = [_explain(problem["loc"], problem) for problem in error.errors()]
+        raise SetupError(
+            "Wrong settings: " + "; ".join(lines),
+            hint="Mend them in the file, in the CHAINOPS_ variables or where they are passed.",
+            code="setup.settings",
+        ) from None
+
+
+def _from_file(path: str | os.PathLike[str] | None) -> dict[str, Any]:
+    file = Path(DEFAULT_FILE if path is None else path)
+    if path is None and not file.is_file():
+        return {}
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SetupError(
+            f"Cannot read the settings file {file}: {error.strerror}",
+            hint="Check the path, or leave it out to run on defaults.",
+            code="setup.settings_file",
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SetupError(f"{file} is not valid TOML: {error}", hint="Mend that line.", code="setup.settings_file") from None
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for name, value in sorted(environ.items()):
+        if name.startswith(PREFIX) and "__" in name:
+            *sections, key = name.removeprefix(PREFIX).lower().split("__")
+            at = tree
+            for section in sections:
+                at = at.setdefault(section, {})
+            at[key] = _value(value)
+    return tree
+
+
+def _value(text: str) -> Any:
+    """A TOML value where the text is one (``5``, ``true``, ``["a", "b"]``), else the text itself."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _merge(tree: dict[str, Any], over: Mapping[str, Any]) -> None:
+    for key, value in over.items():
+        if isinstance(value, Mapping) and isinstance(tree.get(key), dict):
+            _merge(tree[key], value)
+        else:
+            tree[key] = dict(value) if isinstance(value, Mapping) else value
+
+
+def _explain(place: tuple[int | str, ...], problem: Any) -> str:
+    dotted = ".".join(str(part) for part in place)
+    if problem["type"] != "extra_forbidden":
+        return f"{dotted} = {problem['input']!r}: {problem['msg']}"
+    section: type[BaseModel] | None = Settings
+    for part in place[:-1]:
+        field = section.model_fields.get(str(part)) if section else None
+        section = field.annotation if field and isinstance(field.annotation, type) else None
+    known = list(section.model_fields) if section and issubclass(section, BaseModel) else []
+    close = difflib.get_close_matches(str(place[-1]), known, n=1)
+    return f"{dotted} does not exist" + (f" (did you mean {close[0]!r}?)" if close else f" (known: {', '.join(known)})")
