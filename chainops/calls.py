@@ -125,10 +125,10 @@ class RunContext:
     thread_id: str | None = None
     graph: str = ""
     tags: tuple[str, ...] = ()
-    metadata: Mapping[str, Any] = field(default_factory=_empty)
+    metadata: Mapping[str, Any] = field(default_factory=_empty, hash=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Call:
     """One thing about to happen. Immutable: change a copy with :meth:`replace` and pass it to ``call_next``.
 
@@ -157,11 +157,11 @@ class Call:
     config: Mapping[str, Any] = field(default_factory=_empty, repr=False)
     metadata: Mapping[str, Any] = field(default_factory=_empty, repr=False)
     off: frozenset[str] = frozenset()
-    parent: Call | None = field(default=None, repr=False, compare=False)
-    recorder: Recorder = field(default=NO_RECORDER, repr=False, compare=False)
-    engine: Handler = field(repr=False, compare=False)
-    emit: Emit = field(default=discard, repr=False, compare=False)
-    guard: Guard = field(default_factory=Guard, repr=False, compare=False)
+    parent: Call | None = field(default=None, repr=False)
+    recorder: Recorder = field(default=NO_RECORDER, repr=False)
+    engine: Handler = field(repr=False)
+    emit: Emit = field(default=discard, repr=False)
+    guard: Guard = field(default_factory=Guard, repr=False)
 
     @property
     def thread(self) -> str | None:
@@ -182,7 +182,7 @@ class Call:
         self.recorder.annotate(name, attributes)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class NodeCall(Call):
     """A node, route, task or whole run about to execute.
 
@@ -193,7 +193,7 @@ class NodeCall(Call):
     input: Any = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ModelCall(Call):
     """A chat model about to be called with ``messages``.
 
@@ -217,7 +217,7 @@ class ModelCall(Call):
         return self.messages
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ToolCall(Call):
     """A tool (kind ``tool``) or retriever (kind ``retriever``) about to run.
 
