@@ -9,14 +9,19 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from chainops.store.encode import encode
-from chainops.store.records import ABSENT, Encoded, NoteRecord, RunState, ScoreRecord, SpanRecord
+from chainops.store.records import ABSENT, Details, Encoded, NoteRecord, RunState, ScoreRecord, SpanRecord
 
 __all__ = ["Batch", "BatchWriter"]
 
 INLINE_BYTES = 4096
 """Payloads above this are compressed and stored once per content."""
 
-_INSERT_SPAN = "INSERT INTO span VALUES (" + "?, " * 25 + "?)"
+# Binding a column costs as much as storing it: spans without details name only the columns that they have.
+_INSERT_SHORT = (
+    "INSERT INTO span (id, run, parent, kind, name, path, attempt, start_ns, end_ns, status, input, input_payload,"
+    " input_bytes, output, output_payload, output_bytes) VALUES (" + "?, " * 15 + "?)"
+)
+_INSERT_FULL = "INSERT INTO span VALUES (" + "?, " * 25 + "?)"
 _UPDATE_SPAN = (
     "UPDATE span SET end_ns=?, status=?, error_type=?, error_message=?, error_hint=?, output=?, output_payload=?, "
     "output_bytes=?, model=?, tokens_in=?, tokens_out=?, tokens_cached=?, first_token_ns=?, attributes=?, artifacts=? "
@@ -86,22 +91,28 @@ class BatchWriter:
     def write(self, batch: Batch) -> None:
         """All of ``batch``; the caller begins and commits. Marks nothing as stored: see :meth:`committed`."""
         generation = self.generation
-        new_open = self._with_parents(batch)
-        new_done = [span for span in batch.ended if span.stored != generation]
-        old_done = [span for span in batch.ended if span.stored == generation]
-        self._write_runs(new_open, batch.ended)
-        if new_open or new_done:
-            rows = [self._insert_row(span, False) for span in new_open]
-            rows += [self._insert_row(span, True) for span in new_done]
-            self.connection.executemany(_INSERT_SPAN, rows)
-        if old_done:
-            self.connection.executemany(_UPDATE_SPAN, [(*self._end_of(span, True), span.id) for span in old_done])
+        batch.opened = self._with_parents(batch)
+        self._write_runs(batch.opened, batch.ended)
+        few: list[tuple[Any, ...]] = []
+        full = [self._full_row(span, False) for span in batch.opened]
+        updates = []
+        for span in batch.ended:
+            if span.stored == generation:
+                updates.append((*self._end_of(span), span.id))
+            elif span.details is None:
+                few.append(self._short_row(span))
+            else:
+                full.append(self._full_row(span, True))
+        if few:
+            self.connection.executemany(_INSERT_SHORT, few)
+        if full:
+            self.connection.executemany(_INSERT_FULL, full)
+        if updates:
+            self.connection.executemany(_UPDATE_SPAN, updates)
         if batch.scores:
             self.connection.executemany(_INSERT_SCORE, [self._score_row(score) for score in batch.scores])
         if batch.notes:
-            notes = [(_json(n.span.attributes), _json(n.span.artifacts), n.span.id) for n in batch.notes]
-            self.connection.executemany(_UPDATE_NOTES, notes)
-        batch.opened = new_open
+            self.connection.executemany(_UPDATE_NOTES, [(*_notes(n.span), n.span.id) for n in batch.notes])
 
     def committed(self, batch: Batch) -> None:
         """Remember that ``batch`` is in the file."""
@@ -120,7 +131,7 @@ class BatchWriter:
                 above = span if spans is not batch.ended else span.parent
                 while above is not None and above.stored != generation and above not in found:
                     # Ended and stored earlier, but in a file that is gone: it cannot come back as an open span.
-                    if above not in ended and not (above.end_ns and above.stored):
+                    if above not in ended and not (above.end_clock and above.stored):
                         found[above] = None
                     above = above.parent
         return list(found)
@@ -135,92 +146,99 @@ class BatchWriter:
         generation = self.generation
         sums: dict[RunState, list[Any]] = {}
         for span in opened:
-            run = span.run
-            total = sums.get(run)
-            if total is None:
-                total = sums[run] = [run.status, None, 0, 0, 0, 0, 0, 0, 0, None]
-            total[_SPANS] += 1
+            _sum_of(sums, span.run)[_SPANS] += 1
         for span in ended:
             run = span.run
-            total = sums.get(run)
-            if total is None:
-                total = sums[run] = [run.status, None, 0, 0, 0, 0, 0, 0, 0, None]
+            total = sums.get(run) or _sum_of(sums, run)
             if span.stored != generation:
                 total[_SPANS] += 1
             if span.parent is None:
                 run.status = total[_STATUS] = span.status
-                total[_END] = span.end_ns
-            if span.status == "error":
-                total[_ERRORS] += 1
-                if total[_FIRST_ERROR] is None:
-                    total[_FIRST_ERROR] = f"{span.error_type} in {span.name}"
-            if span.kind == "model":
-                total[_MODELS] += 1
-                total[_IN] += span.tokens_in or 0
-                total[_OUT] += span.tokens_out or 0
-                total[_CACHED] += span.tokens_cached or 0
-            elif span.kind == "tool" or span.kind == "retriever":
+                total[_END] = run.start_ns + span.end_clock - run.clock
+            kind = span.kind
+            if kind == "tool" or kind == "retriever":
                 total[_TOOLS] += 1
+            elif kind == "model":
+                total[_MODELS] += 1
+            if (details := span.details) is not None:
+                if span.status == "error":
+                    total[_ERRORS] += 1
+                    if total[_FIRST_ERROR] is None:
+                        total[_FIRST_ERROR] = f"{details.error_type} in {span.name}"
+                total[_IN] += details.tokens_in or 0
+                total[_OUT] += details.tokens_out or 0
+                total[_CACHED] += details.tokens_cached or 0
         known = []
         for run, total in sums.items():
             if run.row and run.generation == generation:
                 known.append((*total, run.row))
                 continue
             head = (run.run_id, self.process, run.graph, run.thread, run.start_ns)
-            meta = (_json(list(run.tags)) if run.tags else None, _json(run.metadata) if run.metadata else None)
-            # Two RunStates meet in one row when a run continues in another process; a rollback makes `row` stale,
-            # which the same statement repairs, because it is set again on every attempt until committed.
-            row = self.connection.execute(_UPSERT_RUN, (*head, *meta, *total)).fetchone()
-            run.row = row[0]
+            meta = (_json(list(run.tags)) if run.tags else None, _json(dict(run.metadata)) if run.metadata else None)
+            # After a rollback `row` is stale, but `generation` is not set yet: the next attempt comes here again.
+            run.row = self.connection.execute(_UPSERT_RUN, (*head, *meta, *total)).fetchone()[0]
         if known:
             self.connection.executemany(_UPDATE_RUN, known)
 
-    def _insert_row(self, span: SpanRecord, done: bool) -> tuple[Any, ...]:
+    def _parent_id(self, span: SpanRecord) -> int | None:
         parent = span.parent
-        parent_id = None
-        if parent is not None:
-            parent_id = parent.id if parent.id >> 32 == self.process else self._id_of(parent)
-        data, payload, size = self._payload(span.input)
-        end_ns, status, e_type, e_message, e_hint, output, *rest = self._end_of(span, done)
+        return None if parent is None else self._id_of(parent)
+
+    def _short_row(self, span: SpanRecord) -> tuple[Any, ...]:
+        run = span.run
+        offset = run.start_ns - run.clock
         return (
             self._id_of(span),
-            span.run.row,
-            parent_id,
+            run.row,
+            self._parent_id(span),
             span.kind,
             span.name,
             span.path,
             span.attempt,
-            span.start_ns,
+            offset + span.clock,
+            offset + span.end_clock,
+            span.status,
+            *self._payload(span.input),
+            *self._payload(span.output),
+        )
+
+    def _full_row(self, span: SpanRecord, done: bool) -> tuple[Any, ...]:
+        run = span.run
+        end_ns, status, e_type, e_message, e_hint, *rest = self._end_of(span) if done else self._open_of(span)
+        return (
+            self._id_of(span),
+            run.row,
+            self._parent_id(span),
+            span.kind,
+            span.name,
+            span.path,
+            span.attempt,
+            run.start_ns - run.clock + span.clock,
             end_ns,
             status,
             e_type,
             e_message,
             e_hint,
-            data,
-            payload,
-            size,
-            output,
+            *self._payload(span.input),
             *rest,
         )
 
-    def _end_of(self, span: SpanRecord, done: bool) -> tuple[Any, ...]:
-        attributes = span.attributes
-        artifacts = span.artifacts
+    def _end_of(self, span: SpanRecord) -> tuple[Any, ...]:
+        run = span.run
+        d = span.details or _NO_DETAILS
         return (
-            span.end_ns if done else None,
-            span.status if done else "open",
-            span.error_type,
-            span.error_message,
-            span.error_hint,
-            *(self._payload(span.output) if done else _NOTHING),
-            span.model,
-            span.tokens_in,
-            span.tokens_out,
-            span.tokens_cached,
-            span.first_token_ns,
-            _json(attributes) if attributes else None,
-            _json(artifacts) if artifacts else None,
+            run.start_ns - run.clock + span.end_clock,
+            span.status,
+            d.error_type,
+            d.error_message,
+            d.error_hint,
+            *self._payload(span.output),
+            *_figures(d),
+            *_notes(span),
         )
+
+    def _open_of(self, span: SpanRecord) -> tuple[Any, ...]:
+        return (None, "open", None, None, None, *_NOTHING, *_figures(span.details or _NO_DETAILS), *_notes(span))
 
     def _payload(self, value: Any) -> tuple[str | None, int | None, int | None]:
         """(text, id in ``payload``, full size in bytes) of an input or output."""
@@ -252,6 +270,22 @@ class BatchWriter:
 
 
 _NOTHING: tuple[None, None, None] = (None, None, None)
+
+
+_NO_DETAILS = Details()
+
+
+def _sum_of(sums: dict[RunState, list[Any]], run: RunState) -> list[Any]:
+    return sums.setdefault(run, [run.status, None, 0, 0, 0, 0, 0, 0, 0, None])
+
+
+def _figures(d: Details) -> tuple[Any, ...]:
+    return d.model, d.tokens_in, d.tokens_out, d.tokens_cached, d.first_token_ns
+
+
+def _notes(span: SpanRecord) -> tuple[str | None, str | None]:
+    details = span.details
+    return (None, None) if details is None else (_json(details.attributes), _json(details.artifacts))
 
 
 def _json(value: Any) -> str | None:

@@ -13,7 +13,6 @@ import orjson
 __all__ = ["encode", "plain", "short_repr"]
 
 MAX_DEPTH = 64
-_OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
 _MESSAGE_FIELDS = (
     "id",
     "name",
@@ -30,9 +29,9 @@ _MESSAGE_FIELDS = (
 def encode(value: Any) -> bytes:
     """``value`` as JSON. NaN and infinities become null; what JSON has no form for becomes a short repr."""
     try:
-        return orjson.dumps(value, _default, _OPTIONS)
+        return orjson.dumps(value, _default)
     except Exception:  # noqa: BLE001  foreign objects raise what they like
-        return orjson.dumps(plain(value), None, _OPTIONS)
+        return orjson.dumps(plain(value))
 
 
 def short_repr(value: Any, limit: int = 200) -> str:
@@ -78,7 +77,9 @@ def _plain(value: Any, depth: int, above: set[int]) -> Any:
 
 
 def _key(key: Any) -> str:
-    text = key if isinstance(key, str) else short_repr(key)
+    """Keys that are no text become one, as in Python's own json ("3", "true")."""
+    text = key if isinstance(key, str) else "null" if key is None else short_repr(key)
+    text = text.lower() if isinstance(key, bool) else text
     return text.encode("utf-8", "replace").decode()
 
 
@@ -102,6 +103,8 @@ def _find_form(cls: type) -> Callable[[Any], Any]:
         return str
     if issubclass(cls, bytes | bytearray | memoryview):
         return lambda value: f"<{len(value)} bytes>"
+    if cls.__module__ == "numpy":
+        return lambda value: value.tolist() if getattr(value, "size", 0) <= 1000 else short_repr(value)
     if issubclass(cls, BaseException):
         return lambda value: f"{cls.__name__}: {value}"
     pydantic = sys.modules.get("pydantic")

@@ -2,98 +2,64 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
+from time import perf_counter_ns
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
-__all__ = ["KINDS", "NoteRecord", "RunState", "ScoreRecord", "SpanRecord", "Status"]
+__all__ = ["ABSENT", "Details", "Encoded", "NoteRecord", "RunState", "ScoreRecord", "SpanRecord", "Status"]
+
+EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 Status = Literal["open", "ok", "paused", "error", "blocked", "cancelled", "interrupted"]
 """open: running · ok · paused: a LangGraph ``interrupt()`` waits for a person · error · blocked: a middleware
 refused it · cancelled · interrupted: Ctrl-C, or its process died."""
 
-KINDS: Final = ("run", "node", "route", "task", "model", "tool", "retriever", "step")
-
 
 class RunState:
-    """What the spans of one run share inside one process."""
+    """What the spans of one run share inside one process. ``clock`` is ``perf_counter_ns`` at ``start_ns``."""
 
-    __slots__ = ("generation", "graph", "metadata", "row", "run_id", "start_ns", "status", "tags", "thread")
+    __slots__ = ("clock", "generation", "graph", "metadata", "row", "run_id", "start_ns", "status", "tags", "thread")
 
     def __init__(
-        self, run_id: str, graph: str, thread: str | None, tags: tuple[str, ...], metadata: Mapping[str, Any], now: int
+        self,
+        run_id: str,
+        graph: str = "",
+        thread: str | None = None,
+        tags: tuple[str, ...] = (),
+        metadata: Mapping[str, Any] = EMPTY,
     ) -> None:
         self.run_id = run_id
         self.graph = graph
         self.thread = thread
         self.tags = tags
         self.metadata = metadata
-        self.start_ns = now
+        self.start_ns = time.time_ns()
+        self.clock = time.perf_counter_ns()
         self.status: Status = "open"
         # Set by the writer: the row's id, and the opening of the file (see Writer) that it belongs to.
         self.row = 0
         self.generation = 0
 
 
-class SpanRecord:
-    """One span, filled by the thread that makes the call and read by the writer's thread once it has ended.
-
-    ``input``, ``output`` and ``attributes`` are whatever the call had; the writer encodes them.
-    """
+class Details:
+    """What most spans do not have: an error, a model's figures, attributes, artifacts."""
 
     __slots__ = (
         "artifacts",
-        "attempt",
         "attributes",
-        "clock",
-        "end_ns",
         "error_hint",
         "error_message",
         "error_type",
         "first_token_ns",
-        "id",
-        "input",
-        "kind",
         "model",
-        "name",
-        "output",
-        "parent",
-        "path",
-        "run",
-        "sink",
-        "start_ns",
-        "status",
-        "stored",
         "tokens_cached",
         "tokens_in",
         "tokens_out",
     )
 
-    def __init__(
-        self,
-        sink: Any,
-        run: RunState,
-        parent: SpanRecord | None,
-        kind: str,
-        name: str,
-        path: str,
-        attempt: int,
-        input: Any,
-        start_ns: int,
-        clock: int,
-    ) -> None:
-        self.sink = sink
-        self.run = run
-        self.parent = parent
-        self.kind = kind
-        self.name = name
-        self.path = path
-        self.attempt = attempt
-        self.input = input
-        self.start_ns = start_ns
-        self.clock = clock
-        self.end_ns = 0
-        self.status: Status = "open"
-        self.output: Any = ABSENT
+    def __init__(self) -> None:
         self.error_type: str | None = None
         self.error_message: str | None = None
         self.error_hint: str | None = None
@@ -104,9 +70,68 @@ class SpanRecord:
         self.first_token_ns: int | None = None
         self.attributes: dict[str, Any] | None = None
         self.artifacts: list[dict[str, str]] | None = None
+
+
+class SpanRecord:
+    """One span, filled by the thread that makes the call and read by the writer's thread once it has ended.
+
+    ``input``, ``output`` and attributes are whatever the call had; the writer encodes them. ``clock`` and
+    ``end_clock`` are ``perf_counter_ns``, the latter 0 while the span is open.
+    """
+
+    __slots__ = (
+        "attempt",
+        "clock",
+        "details",
+        "end_clock",
+        "id",
+        "input",
+        "kind",
+        "name",
+        "output",
+        "parent",
+        "path",
+        "run",
+        "status",
+        "stored",
+    )
+
+    def __init__(
+        self,
+        run: RunState,
+        parent: SpanRecord | None,
+        kind: str,
+        name: str,
+        path: str = "",
+        attempt: int = 1,
+        input: Any = None,
+    ) -> None:
+        self.run = run
+        self.parent = parent
+        self.kind = kind
+        self.name = name
+        self.path = path
+        self.attempt = attempt
+        self.input = input
+        self.output: Any = ABSENT
+        self.status: Status = "open"
+        self.details: Details | None = None
         # Set by the writer's thread only: id in the file, and the opening of the file in which it was stored.
         self.id = 0
         self.stored = 0
+        self.end_clock = 0
+        self.clock = perf_counter_ns()
+
+    def more(self) -> Details:
+        """The details, made when there are none yet."""
+        if self.details is None:
+            self.details = Details()
+        return self.details
+
+    def attach(self, attributes: Mapping[str, Any]) -> None:
+        """Add attributes. A new dict each time: the writer's thread may be encoding the old one."""
+        details = self.more()
+        details.attributes = {**(details.attributes or EMPTY), **attributes}
 
 
 class ScoreRecord:

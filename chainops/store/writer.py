@@ -152,7 +152,7 @@ class Writer:
                 return True
         elif options.on_full == "drop_payload" and len(self._queue) < 2 * options.max_queue:
             span.input = ABSENT
-            span.attributes = {**(span.attributes or {}), "payload_dropped": True}
+            span.attach({"payload_dropped": True})
             self.payloads_dropped += 1
             return True
         self.drop(1)
@@ -244,11 +244,11 @@ class Writer:
                 batch.scores.append(item)
             else:
                 batch.notes.append(item)
-        now = time.time_ns()
+        now = time.perf_counter_ns()
         due = now if closing or self._flushing else now - int(self.options.open_after_ms * 1e6)
         generation = self._file.generation
         for span in list(self._open):
-            if span.start_ns > due:
+            if span.clock > due:
                 break
             if span.stored != generation or not generation:
                 batch.opened.append(span)

@@ -5,19 +5,29 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from chainops.calls import Call, Emit, Kind, ModelCall, ModelNext, ModelResult, NodeCall, NodeNext, ToolCall, ToolNext
+from chainops.calls import (
+    NO_RECORDER,
+    Call,
+    Emit,
+    Kind,
+    ModelCall,
+    ModelNext,
+    ModelResult,
+    NodeCall,
+    NodeNext,
+    ToolCall,
+    ToolNext,
+)
 from chainops.calls import discard as _discard
 from chainops.errors import SetupError
 from chainops.middleware.trace.outcome import note_error, note_model, request_of
-from chainops.middleware.trace.recorder import Mask, Masking, Sink, TraceSpan
+from chainops.middleware.trace.recorder import Mask, Masking, Sink, TraceRun, TraceSpan
 from chainops.middleware.trace.sampling import HeldRun, is_sampled
 from chainops.pipeline import Middleware
 from chainops.store.options import OnFull, WriterOptions, WriterStats
-from chainops.store.records import RunState
 from chainops.store.writer import Writer, shared_writer
 
 __all__ = ["Trace"]
@@ -103,6 +113,7 @@ class Trace(Middleware):
         span = self._begin(call)
         if span is None:
             return await call_next(call)
+        self._describe(_describe_model, span, call)
         emit = _FirstToken(span, call.emit) if call.streaming or call.emit is not _discard else None
         try:
             result = await call_next(_with(call, span, emit))
@@ -117,6 +128,8 @@ class Trace(Middleware):
         span = self._begin(call)
         if span is None:
             return await call_next(call)
+        if call.call_id is not None:
+            span.attach({"tool_call_id": call.call_id})
         try:
             result = await call_next(_with(call, span))
         except BaseException as error:
@@ -149,30 +162,22 @@ class Trace(Middleware):
 
     def _begin(self, call: Call) -> TraceSpan | None:
         try:
-            writer = self.writer
+            writer = self._writer
+            if writer is None or writer.closed:
+                writer = self.writer
             parent = _enclosing(call, writer)
-            if parent is None:
-                context = call.run
-                sink = self._sink(writer, context.run_id)
+            if parent is not None:
+                run = parent.run
+            else:
+                sink = self._sink(writer, call.run.run_id)
                 if sink is None:
                     return None
-                metadata = self._masking.mapping(context.metadata) if context.metadata else {}
-                tags = tuple(map(self._masking.text, context.tags))
-                now = time.time_ns()
-                run = RunState(context.run_id, context.graph or call.name, context.thread_id, tags, metadata, now)
-            else:
-                sink, run = parent.sink, parent.run
+                run = TraceRun(call.run, call.run.graph or call.name, self._masking, sink, writer)
             given = self._masking.payload(call.input)
-            span = TraceSpan(
-                sink, run, parent, call.kind, call.name, call.path, call.attempt, given, writer, self._masking
-            )
+            span = TraceSpan(run, parent, call.kind, call.name, call.path, call.attempt, given)
             if call.off:
-                span.attributes = {"off": sorted(call.off)}
-            if isinstance(call, ModelCall):
-                _describe_model(span, call)
-            elif isinstance(call, ToolCall) and call.call_id is not None:
-                span.set(tool_call_id=call.call_id)
-            return span if sink.opened(span) else None
+                span.attach({"off": sorted(call.off)})
+            return span if run.sink.opened(span) else None
         except Exception as error:  # noqa: BLE001  an observer never breaks a call
             self._own_failure(error)
             return None
@@ -187,8 +192,7 @@ class Trace(Middleware):
     def _done(self, span: TraceSpan, result: Any) -> None:
         try:
             if span.kind == "model" and isinstance(result, ModelResult):
-                if found := note_model(span, result):
-                    span.attributes = {**(span.attributes or {}), **found}
+                note_model(span, result)
                 result = result.message
             span.output = self._masking.payload(result)
         except Exception as error:  # noqa: BLE001
@@ -203,6 +207,12 @@ class Trace(Middleware):
             span.status = "error"
             self._own_failure(own)
         span.finish()
+
+    def _describe(self, describe: Callable[[TraceSpan, Any], None], span: TraceSpan, call: Call) -> None:
+        try:
+            describe(span, call)
+        except Exception as error:  # noqa: BLE001
+            self._own_failure(error)
 
     def _own_failure(self, error: Exception) -> None:
         self.failures += 1
@@ -220,18 +230,18 @@ class _FirstToken:
         self.emit = emit
 
     async def __call__(self, chunk: Any) -> None:
-        span = self.span
-        if span.first_token_ns is None:
-            span.first_token_ns = time.perf_counter_ns() - span.clock
+        details = self.span.more()
+        if details.first_token_ns is None:
+            details.first_token_ns = time.perf_counter_ns() - self.span.clock
         await self.emit(chunk)
 
 
 def _describe_model(span: TraceSpan, call: ModelCall) -> None:
-    span.model = call.name
+    span.more().model = call.name
     if call.streaming:
-        span.attributes = {**(span.attributes or {}), "streaming": True}
+        span.attach({"streaming": True})
     if request := request_of(call):
-        span.set(request=request)
+        span.attach({"request": span.run.masking.mapping(request)})
 
 
 def _enclosing(call: Call, writer: Writer) -> TraceSpan | None:
@@ -239,33 +249,28 @@ def _enclosing(call: Call, writer: Writer) -> TraceSpan | None:
     above = call.parent
     while above is not None:
         recorder = above.recorder
-        if isinstance(recorder, TraceSpan) and recorder.writer is writer:
+        if isinstance(recorder, TraceSpan) and recorder.run.writer is writer:
             return recorder
         above = above.parent
     return None
 
 
-def _slots(cls: type[Call]) -> list[tuple[Callable[[Any], Any], Callable[[Any, Any], None]]]:
-    return [(getattr(cls, f.name).__get__, getattr(cls, f.name).__set__) for f in fields(cls)]
-
-
-_COPY = {cls: _slots(cls) for cls in (NodeCall, ModelCall, ToolCall)}
-_set_recorder = getattr(Call, "recorder").__set__  # noqa: B009
-_set_emit = getattr(Call, "emit").__set__  # noqa: B009
-
-
 def _with(call: C, span: TraceSpan, emit: Emit | None = None) -> C:
-    """``call.replace(recorder=span)`` in half its time: this runs once per call of every graph."""
-    slots = _COPY.get(type(call))  # type: ignore[arg-type]
-    if slots is None:
-        return call.replace(recorder=span) if emit is None else call.replace(recorder=span, emit=emit)
-    copy: C = object.__new__(type(call))
-    for get, put in slots:
-        put(copy, get(call))
-    _set_recorder(copy, span)
+    """``call`` with ``span`` as its recorder.
+
+    ``call.replace`` would be the most expensive part of tracing. A call that nobody has recorded yet comes straight
+    from the adapter, so the recorder is put into that very object; one that an outer layer sends a second time
+    already has a recorder, and is copied.
+    """
     if emit is not None:
-        _set_emit(copy, emit)
-    return copy
+        return call.replace(recorder=span, emit=emit)
+    if call.recorder is not NO_RECORDER:
+        return call.replace(recorder=span)
+    _set_recorder(call, span)
+    return call
+
+
+_set_recorder = getattr(Call, "recorder").__set__  # noqa: B009
 
 
 def _check(good: bool, name: str, value: object, wanted: str) -> None:

@@ -23,28 +23,29 @@ def note_error(span: TraceSpan, error: BaseException) -> None:
         interrupt = getattr(sys.modules["langgraph.errors"], "GraphInterrupt", ())
         if isinstance(error, interrupt):
             span.status = "paused"
-            span.output = span.masking.payload(error.args[0] if error.args else None)
+            span.output = span.run.masking.payload(error.args[0] if error.args else None)
         else:
             span.status = "ok"
-            span.output = span.masking.payload(error.args[0] if error.args else None)
+            span.output = span.run.masking.payload(error.args[0] if error.args else None)
         return
     if isinstance(error, asyncio.CancelledError | GeneratorExit):
         span.status = "cancelled"
         return
     if isinstance(error, KeyboardInterrupt | SystemExit):
         span.status = "interrupted"
-        span.error_type = type(error).__name__
+        span.more().error_type = type(error).__name__
         return
     span.status = "blocked" if isinstance(error, Blocked) else "error"
-    span.error_type = type(error).__name__
+    details = span.more()
+    details.error_type = type(error).__name__
     try:
         message = error.message if isinstance(error, ChainopsError) else str(error)
     except Exception:  # noqa: BLE001  a broken __str__ must not hide which error it was
         message = "<no message>"
-    masking = span.masking
-    span.error_message = masking.text(_cut(message))
+    masking = span.run.masking
+    details.error_message = masking.text(_cut(message))
     hint = getattr(error, "hint", None)
-    span.error_hint = masking.text(_cut(hint)) if isinstance(hint, str) and hint else None
+    details.error_hint = masking.text(_cut(hint)) if isinstance(hint, str) and hint else None
 
 
 def _cut(text: str) -> str:
@@ -76,18 +77,18 @@ def _tool_name(tool: Any) -> str:
     return str(getattr(tool, "name", ""))
 
 
-def note_model(span: TraceSpan, result: ModelResult) -> dict[str, Any]:
-    """Set model and tokens of ``span``; returns what goes into its attributes."""
-    message = result.message
+def note_model(span: TraceSpan, result: ModelResult) -> None:
+    """Set model, tokens and finish reason of ``span``."""
+    message, details = result.message, span.more()
     meta: Mapping[str, Any] = message.response_metadata or {}
     name = meta.get("model_name") or meta.get("model")
     if isinstance(name, str) and name:
-        span.model = name
+        details.model = name
     if usage := message.usage_metadata:
-        span.tokens_in = usage.get("input_tokens")
-        span.tokens_out = usage.get("output_tokens")
-        details = usage.get("input_token_details")
-        if details:
-            span.tokens_cached = details.get("cache_read")
+        details.tokens_in = usage.get("input_tokens")
+        details.tokens_out = usage.get("output_tokens")
+        if cached := usage.get("input_token_details"):
+            details.tokens_cached = cached.get("cache_read")
     reason = meta.get("finish_reason") or meta.get("stop_reason") or meta.get("done_reason")
-    return {"finish_reason": str(reason)} if reason else {}
+    if reason:
+        span.attach({"finish_reason": str(reason)})

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from time import perf_counter_ns
 from types import TracebackType
 from typing import Any, Protocol
 
+from chainops.calls import RunContext
 from chainops.store.encode import encode, plain
-from chainops.store.records import ABSENT, Encoded, NoteRecord, RunState, ScoreRecord, SpanRecord
+from chainops.store.records import ABSENT, EMPTY, Encoded, NoteRecord, RunState, ScoreRecord, SpanRecord
 
-__all__ = ["Masking", "TraceSpan", "snapshot"]
+__all__ = ["Mask", "Masking", "Sink", "TraceRun", "TraceSpan", "snapshot"]
 
 Mask = Callable[[Any], Any]
 
@@ -39,20 +41,21 @@ def snapshot(value: Any) -> Any:
 
 
 class Masking:
-    """Applies the user's hook where a value enters the trace; what the hook fails on is not stored at all."""
+    """Applies the user's hook where a value enters the trace; what the hook fails on is not stored at all.
 
-    __slots__ = ("content", "hook")
+    ``payload`` makes an input or output ready for the queue.
+    """
+
+    __slots__ = ("content", "hook", "payload")
 
     def __init__(self, hook: Mask | None, content: bool) -> None:
         self.hook = hook
         self.content = content
+        self.payload: Callable[[Any], Any] = snapshot if hook is None and content else self._payload
 
-    def payload(self, value: Any) -> Any:
-        """An input or output, ready for the queue."""
+    def _payload(self, value: Any) -> Any:
         if not self.content:
             return ABSENT
-        if self.hook is None:
-            return snapshot(value)
         return Encoded(encode(self._call(plain(value))))
 
     def text(self, value: str) -> str:
@@ -77,53 +80,46 @@ class Masking:
             return f"<masking failed: {type(error).__name__}>"
 
 
+class TraceRun(RunState):
+    """A run, and how its spans are masked and where they go."""
+
+    __slots__ = ("masking", "sink", "writer")
+
+    def __init__(self, context: RunContext, graph: str, masking: Masking, sink: Sink, writer: object) -> None:
+        metadata = masking.mapping(context.metadata) if context.metadata else EMPTY
+        tags = tuple(map(masking.text, context.tags))
+        super().__init__(context.run_id, graph, context.thread_id, tags, metadata)
+        self.masking = masking
+        self.sink = sink
+        self.writer = writer
+
+
 class TraceSpan(SpanRecord):
     """A span and the :class:`~chainops.calls.Recorder` of its call in one object."""
 
-    __slots__ = ("masking", "writer")
+    __slots__ = ()
 
-    sink: Sink
-
-    def __init__(
-        self,
-        sink: Sink,
-        run: RunState,
-        parent: SpanRecord | None,
-        kind: str,
-        name: str,
-        path: str,
-        attempt: int,
-        input: Any,
-        writer: object,
-        masking: Masking,
-    ) -> None:
-        SpanRecord.__init__(
-            self, sink, run, parent, kind, name, path, attempt, input, time.time_ns(), time.perf_counter_ns()
-        )
-        self.writer = writer
-        self.masking = masking
+    run: TraceRun
 
     def finish(self) -> None:
         """Close the span now and hand it over; ``status`` and ``output`` are set before."""
-        self.end_ns = self.start_ns + time.perf_counter_ns() - self.clock
-        self.sink.ended(self)
+        self.end_clock = perf_counter_ns()
+        self.run.sink.ended(self)
 
     def annotate(self, name: str, attributes: Mapping[str, Any]) -> None:
         """Attach ``attributes`` to the span under ``name``, merging with what is there."""
-        mine = self.attributes
-        before = mine.get(name) if mine is not None else None
-        merged = {**before, **self.masking.mapping(attributes)} if isinstance(before, dict) else None
-        # A new dict each time: the writer's thread may be encoding the old one.
-        self._note({name: merged or dict(self.masking.mapping(attributes))})
+        masked = self.run.masking.mapping(attributes)
+        before = self.details.attributes.get(name) if self.details and self.details.attributes else None
+        self._note({name: {**before, **masked} if isinstance(before, dict) else dict(masked)})
 
     def set(self, **attributes: Any) -> None:
         """Add attributes to the span itself."""
-        self._note(self.masking.mapping(attributes))
+        self._note(self.run.masking.mapping(attributes))
 
     def _note(self, attributes: Mapping[str, Any]) -> None:
-        self.attributes = {**self.attributes, **attributes} if self.attributes else dict(attributes)
-        if self.end_ns:
-            self.sink.add(NoteRecord(self))
+        self.attach(attributes)
+        if self.end_clock:
+            self.run.sink.add(NoteRecord(self))
 
     def span(self, name: str, *, input: Any = None) -> Step:
         """Open a child span of kind ``step``; use it in a ``with`` statement."""
@@ -132,15 +128,17 @@ class TraceSpan(SpanRecord):
     def score(self, name: str, value: float | str, *, source: str, comment: str = "") -> None:
         """Record a judgement on the span."""
         if not isinstance(value, int | float):
-            value = self.masking.text(str(value))
-        self.sink.add(ScoreRecord(self, name, value, source, self.masking.text(comment), time.time_ns()))
+            value = self.run.masking.text(str(value))
+        comment = self.run.masking.text(comment)
+        self.run.sink.add(ScoreRecord(self, name, value, source, comment, time.time_ns()))
 
     def artifact(self, kind: str, name: str, version: str) -> None:
         """Note that the call used this version of an artifact."""
         entry = {"kind": kind, "name": name, "version": str(version)}
-        self.artifacts = [*(self.artifacts or ()), entry]
-        if self.end_ns:
-            self.sink.add(NoteRecord(self))
+        details = self.more()
+        details.artifacts = [*(details.artifacts or ()), entry]
+        if self.end_clock:
+            self.run.sink.add(NoteRecord(self))
 
 
 class Step:
@@ -156,20 +154,10 @@ class Step:
 
     def __enter__(self) -> TraceSpan:
         above = self._parent
-        given = ABSENT if self._input is None else above.masking.payload(self._input)
-        span = TraceSpan(
-            above.sink,
-            above.run,
-            above,
-            "step",
-            self._name,
-            above.path,
-            above.attempt,
-            given,
-            above.writer,
-            above.masking,
-        )
-        above.sink.opened(span)
+        run = above.run
+        given = ABSENT if self._input is None else run.masking.payload(self._input)
+        span = TraceSpan(run, above, "step", self._name, above.path, above.attempt, given)
+        run.sink.opened(span)
         self._span = span
         return span
 

@@ -55,7 +55,7 @@ class HeldRun:
         if self._keep_errors and span.status in ("error", "blocked"):
             self._keep = True
         if span.parent is None:
-            if self._slow_ns is not None and span.end_ns - span.start_ns >= self._slow_ns:
+            if self._slow_ns is not None and span.end_clock - span.clock >= self._slow_ns:
                 self._keep = True
             self._decide()
 
@@ -70,7 +70,7 @@ class HeldRun:
         self._decided = True
         if self._keep:
             for span in self._held:
-                if self._writer.opened(span) and span.end_ns:
+                if self._writer.opened(span) and span.end_clock:
                     self._writer.ended(span)
             for record in self._records:
                 self._writer.add(record)
