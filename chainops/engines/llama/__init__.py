@@ -1,0 +1,31 @@
+"""llama.cpp in this process, as a LangChain chat model: :class:`ChatLlama`.
+
+Importing this package imports neither llama.cpp nor LangChain; asking it for a name does.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from chainops.engines.llama.chat_model import ChatLlama
+    from chainops.engines.llama.failures import ContextOverflow, ModelClosed, ModelTimeout
+    from chainops.engines.llama.model_file import ModelFile, check_model_file
+
+__all__ = ["ChatLlama", "ContextOverflow", "ModelClosed", "ModelFile", "ModelTimeout", "check_model_file"]
+
+_HOMES = {
+    "ChatLlama": "chat_model",
+    "ContextOverflow": "failures",
+    "ModelClosed": "failures",
+    "ModelFile": "model_file",
+    "ModelTimeout": "failures",
+    "check_model_file": "model_file",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

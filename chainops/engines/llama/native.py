@@ -23,7 +23,7 @@ from chainops.errors import CallError, MissingExtra, SetupError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["ContextOptions", "Native", "library", "library_id"]
+__all__ = ["ContextOptions", "Native", "library", "library_id", "schema_grammar"]
 
 WARN, ERROR = 3, 4
 ABORTED = 2
@@ -85,6 +85,14 @@ def library_id() -> str:
     return f"{lib.llama_version().decode()} {lib.llama_print_system_info().decode()}"
 
 
+def schema_grammar(schema: str) -> str:
+    """GBNF for the JSON values that match a JSON schema (given as JSON text); references to files are refused."""
+    library()
+    from llama_cpp.llama_grammar import json_schema_to_gbnf
+
+    return str(json_schema_to_gbnf(schema))
+
+
 class _Log:
     """llama.cpp's one log: kept while a model is loaded, for error messages, and silent otherwise."""
 
@@ -131,7 +139,9 @@ class Native:
     def __init__(self, path: Path, options: ContextOptions) -> None:
         self.lib = lib = library()
         self.options = options
-        self._model = self._context = self._batch = None
+        self._model: Any = None
+        self._context: Any = None
+        self._batch: Any = None
         self._abort_flag = ctypes.create_string_buffer(2)
         if options.n_gpu_layers and not lib.llama_supports_gpu_offload():
             raise SetupError(
@@ -267,6 +277,11 @@ class Native:
     def abort(self) -> None:
         """Interrupt the running decode, from any thread. Final: every later decode is interrupted as well."""
         self._abort_flag[0] = b"x"
+
+    @property
+    def aborted(self) -> bool:
+        """True after :meth:`abort`."""
+        return self._abort_flag[0] != b"\0"
 
     def close(self) -> None:
         """Free everything. Safe to call twice; nothing else may be called afterwards."""

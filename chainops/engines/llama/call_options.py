@@ -1,0 +1,121 @@
+"""What one call may change: sampling, length, tools. What it cannot do is refused, never ignored."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from chainops.engines.llama.request import Ask
+from chainops.engines.llama.sampling import Sampling
+from chainops.engines.llama.tools import tool_grammar
+from chainops.errors import CallError, SetupError
+
+__all__ = ["make_ask", "tool_choice_name"]
+
+RANGES: dict[str, tuple[float, float]] = {
+    "temperature": (0, 100),
+    "top_k": (0, 1 << 31),
+    "top_p": (0, 1),
+    "min_p": (0, 1),
+    "repeat_penalty": (0, 10),
+    "max_tokens": (1, 1 << 31),
+    "timeout": (0, 1e9),
+}
+WHOLE = frozenset({"top_k", "max_tokens", "seed"})
+MAY_BE_NONE = frozenset({"seed", "max_tokens", "timeout"})
+OTHER = frozenset({"tools", "tool_choice", "parallel_tool_calls", "model", "stream"})
+RESERVED_CHOICES = frozenset({"auto", "none", "any", "required"})
+
+
+def _check_number(name: str, value: Any) -> None:
+    if value is None and name in MAY_BE_NONE:
+        return
+    wanted = int if name in WHOLE else (int, float)
+    low, high = RANGES.get(name, (-math.inf, math.inf))
+    if isinstance(value, bool) or not isinstance(value, wanted) or not low <= value <= high:
+        kind = "a whole number" if name in WHOLE else "a number"
+        raise CallError(f"{name}={value!r} is not {kind} in {low:g}..{high:g}", code="call.option")
+
+
+def make_ask(
+    messages: list[dict[str, Any]],
+    stop: Sequence[str],
+    defaults: Mapping[str, Any],
+    kwargs: Mapping[str, Any],
+    *,
+    model_name: str,
+) -> Ask:
+    """The request for one call.
+
+    Args:
+        messages: the conversation as dictionaries.
+        stop: stop strings.
+        defaults: sampling options of the model object.
+        kwargs: what the call gives: any of ``defaults``, and ``tools``, ``tool_choice``, ``parallel_tool_calls``,
+            ``model`` (only the name of this model), ``stream`` (LangChain's, without effect here).
+
+    Raises:
+        CallError: code ``call.option``: unknown, out of range, or not possible together.
+    """
+    unknown = set(kwargs) - set(defaults) - OTHER
+    if unknown:
+        raise CallError(
+            f"ChatLlama does not know the call option {sorted(unknown)[0]!r}",
+            hint="Known: " + ", ".join(sorted({*defaults, *OTHER})) + ".",
+            code="call.option",
+        )
+    if kwargs.get("model") not in (None, model_name):
+        raise CallError(
+            f"This object runs {model_name!r}, not {kwargs['model']!r}",
+            hint="Make another ChatLlama for another file.",
+            code="call.option",
+        )
+    if not messages:
+        raise CallError("There are no messages to answer", code="call.content")
+    options = {**defaults, **{name: value for name, value in kwargs.items() if name in defaults}}
+    for name, value in options.items():
+        _check_number(name, value)
+    max_tokens, timeout = options.pop("max_tokens"), options.pop("timeout")
+    tools = list(kwargs.get("tools") or ())
+    choice = tool_choice_name(kwargs.get("tool_choice"), tools)
+    forced = choice not in ("auto", "none")
+    if kwargs.get("parallel_tool_calls") is False and tools and not forced:
+        raise CallError(
+            "parallel_tool_calls=False is only possible when one call is forced",
+            hint="Give tool_choice='any' or the name of a tool.",
+            code="call.option",
+        )
+    return Ask(
+        messages=messages,
+        tools=tools,
+        tools_callable=bool(tools) and choice != "none",
+        sampling=Sampling(**options),
+        max_tokens=max_tokens,
+        stop=tuple(stop),
+        grammar=tool_grammar(tools, choice) if forced else "",
+        timeout=timeout,
+    )
+
+
+def tool_choice_name(choice: Any, tools: Sequence[Mapping[str, Any]]) -> str:
+    """``"auto"``, ``"none"``, ``"any"`` or the name of one of ``tools``.
+
+    Raises:
+        SetupError: code ``setup.tool_choice``.
+    """
+    if isinstance(choice, Mapping):
+        function = choice.get("function")
+        choice = function.get("name") if isinstance(function, Mapping) else choice.get("name")
+    elif choice is None or choice is False:
+        choice = "auto"
+    elif choice is True or choice == "required":
+        choice = "any"
+    names = [tool["function"]["name"] for tool in tools]
+    if choice in ("auto", "none") or choice in names or (choice == "any" and names):
+        return str(choice)
+    raise SetupError(
+        f"tool_choice {choice!r} is none of the bound tools {names}",
+        hint=f"Give one of their names, or one of {sorted(RESERVED_CHOICES)}.",
+        code="setup.tool_choice",
+    )

@@ -1,0 +1,115 @@
+"""From a path to a model that can answer: check, probe, load, compile the chat template."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from chainops.engines.llama.model_file import ModelFile, check_memory, check_model_file
+from chainops.engines.llama.native import ContextOptions, Native
+from chainops.engines.llama.probe import ensure_probed
+from chainops.engines.llama.prompt import PromptEncoder
+from chainops.engines.llama.template import ChatTemplate
+
+__all__ = ["DEFAULT_CONTEXT", "Loaded", "ModelOptions", "load"]
+
+DEFAULT_CONTEXT = 4096
+SMALL_FILE = 100_000_000
+CONTROL = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelOptions:
+    """Everything that decides whether two callers can share one loaded model.
+
+    Args:
+        path: absolute path of the GGUF file.
+        sha256: hash that the file must have; empty: not compared.
+        n_ctx: tokens of context; None: what the model was trained with, at most 4096.
+        n_batch: tokens per prefill step.
+        n_threads: None: 1 for files below 100 MB, else as many as there are cores.
+        n_gpu_layers: layers on the GPU; -1: all.
+        flash_attn: use flash attention.
+        probe: trial load in another process; "auto": if the hash is not given and the content did not pass before.
+        chat_template: Jinja to use instead of the file's; empty: the file's.
+    """
+
+    path: str
+    sha256: str = ""
+    n_ctx: int | None = None
+    n_batch: int = 256
+    n_threads: int | None = None
+    n_gpu_layers: int = 0
+    flash_attn: bool = False
+    probe: bool | Literal["auto"] = "auto"
+    chat_template: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model in memory. ``sha256`` is empty when nobody gave or computed it."""
+
+    native: Native
+    encoder: PromptEncoder
+    sha256: str
+
+
+def load(options: ModelOptions) -> Loaded:
+    """Load the model; takes from milliseconds to minutes and blocks.
+
+    Raises:
+        SetupError: any code that begins with ``setup.model``, ``setup.gpu``, ``setup.chat_template``,
+            ``setup.llama_library``.
+        MissingExtra: llama-cpp-python is not installed.
+    """
+    file = check_model_file(options.path, sha256=options.sha256)
+    n_ctx = options.n_ctx or min(file.trained_context, DEFAULT_CONTEXT)
+    layers = file.number("block_count") + 1
+    on_gpu = 1.0 if options.n_gpu_layers < 0 else min(options.n_gpu_layers / layers, 1.0)
+    check_memory(file, n_ctx, on_gpu=on_gpu)
+    vocabulary = _Vocabulary(file)
+    source = options.chat_template or str(file.metadata.get("tokenizer.chat_template", ""))
+    template = ChatTemplate(source, bos_token=vocabulary.text("bos"), eos_token=vocabulary.text("eos"))
+    sha256 = file.sha256
+    if options.probe is True or (options.probe == "auto" and not sha256):
+        sha256 = ensure_probed(file, always=options.probe is True)
+    context = ContextOptions(
+        n_ctx=n_ctx,
+        n_batch=min(options.n_batch, n_ctx),
+        n_threads=options.n_threads or (1 if file.size < SMALL_FILE else _cores()),
+        n_gpu_layers=options.n_gpu_layers,
+        flash_attn=options.flash_attn,
+    )
+    native = Native(Path(options.path), context)
+
+    def tokenize(text: str, special: bool, start: bool) -> list[int]:
+        return native.tokenize(text, special=special, start=start)
+
+    encoder = PromptEncoder(template, tokenize, control=vocabulary.control(), bos_token=vocabulary.text("bos"))
+    return Loaded(native, encoder, sha256)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class _Vocabulary:
+    """The texts of special tokens, from the header of the file."""
+
+    def __init__(self, file: ModelFile) -> None:
+        self._metadata: dict[str, Any] = file.metadata
+        self._tokens: tuple[bytes, ...] = file.metadata["tokenizer.ggml.tokens"]
+
+    def text(self, name: str) -> str:
+        number = self._metadata.get(f"tokenizer.ggml.{name}_token_id")
+        return (
+            self._tokens[number].decode(errors="replace") if number is not None and number < len(self._tokens) else ""
+        )
+
+    def control(self) -> list[str]:
+        kinds = self._metadata.get("tokenizer.ggml.token_type", ())
+        return [
+            token.decode(errors="replace") for token, kind in zip(self._tokens, kinds, strict=False) if kind == CONTROL
+        ]

@@ -1,0 +1,89 @@
+"""What is asked of a session, and what it tells back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from chainops.engines.llama.sampling import Sampling
+
+__all__ = ["Ask", "Event", "Finished", "Request"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """One call of the model.
+
+    Args:
+        messages: OpenAI-style dictionaries of JSON values.
+        tools: OpenAI-style tool descriptions for the chat template.
+        tools_callable: tool calls are read out of the answer.
+        sampling: how tokens are chosen.
+        max_tokens: at most this many tokens; None: as many as the context holds.
+        stop: the answer ends before the first of these strings.
+        grammar: GBNF that the answer must match; empty: none.
+        timeout: seconds from now until the call fails; None: never.
+    """
+
+    messages: Sequence[Mapping[str, Any]]
+    tools: Sequence[Mapping[str, Any]] = ()
+    tools_callable: bool = False
+    sampling: Sampling = field(default_factory=Sampling)
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    grammar: str = ""
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """How an answer ended. Times are milliseconds.
+
+    Args:
+        reason: ``"stop"``: the model or a stop string ended it; ``"length"``: max_tokens or the context did.
+        prompt_tokens: tokens of the prompt, reused ones included.
+        cached_tokens: tokens of the prompt that were still there from the call before.
+        completion_tokens: tokens generated, without the one that ends the answer.
+        queue_ms: waiting for other calls (and, the first time, for loading).
+        prefill_ms: computing the prompt.
+        ttft_ms: from the call to the first token.
+        decode_ms: from the end of the prompt to the end of the answer.
+    """
+
+    reason: Literal["stop", "length"]
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    queue_ms: float
+    prefill_ms: float
+    ttft_ms: float
+    decode_ms: float
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Generated tokens per second of ``decode_ms``; 0 when nothing was generated."""
+        return self.completion_tokens / self.decode_ms * 1000 if self.decode_ms else 0.0
+
+
+Event = str | Finished | BaseException
+"""Text as it comes; then the end or an error."""
+
+
+@dataclass(slots=True)
+class Request:
+    """An :class:`Ask` on its way. ``deliver`` is called in the worker thread with every event.
+
+    ``cancelled`` may be set by any thread; the worker stops within one token.
+    """
+
+    ask: Ask
+    deliver: Callable[[Event], None]
+    cancelled: bool = False
+    submitted: float = field(default_factory=time.monotonic)
+
+    @property
+    def overdue(self) -> bool:
+        """True when the timeout has passed."""
+        return self.ask.timeout is not None and time.monotonic() - self.submitted > self.ask.timeout

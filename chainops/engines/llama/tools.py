@@ -1,0 +1,153 @@
+"""Tool calls as ``<tool_call>{"name": ..., "arguments": {}}</tool_call>``: read from text, or forced by a grammar."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from chainops.engines.llama.native import schema_grammar
+from chainops.engines.llama.text import held_back
+from chainops.errors import CallError
+
+__all__ = ["ParsedCall", "ToolCallParser", "tool_grammar"]
+
+OPEN, CLOSE = "<tool_call>", "</tool_call>"
+MAX_REPEAT = 1000
+MAX_DEPTH = 32
+SIZES = ("minLength", "maxLength", "minItems", "maxItems")
+REPEAT = re.compile(r"\{[\d,\s]*\d{4,}[\d,\s]*\}")
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedCall:
+    """One tool call that the model wrote.
+
+    Args:
+        raw: the text as written, with its marks.
+        name: the tool, or "" if it cannot be read.
+        args: the arguments, or None if they cannot be read.
+        error: why it cannot be read, or "".
+    """
+
+    id: str
+    raw: str
+    name: str = ""
+    args: dict[str, Any] | None = None
+    error: str = ""
+
+
+class ToolCallParser:
+    """Splits an answer, as it comes, into plain text and tool calls. No part of a call's mark leaves as text."""
+
+    def __init__(self) -> None:
+        self._held = ""
+        self._inside = False
+
+    def feed(self, text: str) -> Iterator[str | ParsedCall]:
+        """What has become certain with ``text``."""
+        self._held += text
+        while True:
+            mark = CLOSE if self._inside else OPEN
+            before, found, after = self._held.partition(mark)
+            if not found:
+                break
+            if self._inside:
+                yield parse_call(before, closed=True)
+            elif before:
+                yield before
+            self._inside, self._held = not self._inside, after
+        if not self._inside:
+            keep = held_back(self._held, (OPEN,))
+            sure, self._held = self._held[: len(self._held) - keep], self._held[len(self._held) - keep :]
+            if sure:
+                yield sure
+
+    def finish(self) -> Iterator[str | ParsedCall]:
+        """What is left at the end: the beginning of a mark is text, an open call is a call."""
+        held, self._held = self._held, ""
+        if self._inside:
+            yield parse_call(held, closed=False)
+        elif held:
+            yield held
+
+
+def parse_call(body: str, *, closed: bool) -> ParsedCall:
+    """The call in ``body``, the text between the marks."""
+    call_id, raw = f"call_{uuid.uuid4().hex[:24]}", OPEN + body + (CLOSE if closed else "")
+    try:
+        data = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        reason = "not valid JSON" if closed else "cut off, or not valid JSON"
+        return ParsedCall(call_id, raw, error=f"{reason}: {error}")
+    name = data.get("name") if isinstance(data, dict) else None
+    if not isinstance(name, str) or not name:
+        return ParsedCall(call_id, raw, error="no tool name in it")
+    args = data.get("arguments", data.get("parameters", {}))
+    if isinstance(args, str):
+        try:
+            args = json.loads(args or "{}")
+        except (ValueError, RecursionError) as error:
+            return ParsedCall(call_id, raw, name, error=f"arguments are not valid JSON: {error}")
+    if not isinstance(args, dict):
+        return ParsedCall(call_id, raw, name, error="arguments are no JSON object")
+    return ParsedCall(call_id, raw, name, args)
+
+
+def tool_grammar(tools: Sequence[Mapping[str, Any]], choice: str) -> str:
+    """GBNF that lets the model write nothing but one call of a tool.
+
+    Args:
+        tools: OpenAI-style tool descriptions.
+        choice: name of the tool, or ``"any"``.
+
+    Raises:
+        CallError: code ``call.grammar``: the schema of a tool cannot be made into a grammar.
+    """
+    functions = [tool["function"] for tool in tools if choice in ("any", tool["function"]["name"])]
+    return _grammar(json.dumps([[item["name"], item.get("parameters") or {"type": "object"}] for item in functions]))
+
+
+@lru_cache(maxsize=128)
+def _grammar(functions: str) -> str:
+    from langchain_core.utils.json_schema import dereference_refs
+
+    calls = []
+    try:
+        for name, parameters in json.loads(functions):
+            arguments = dereference_refs(parameters)
+            arguments.pop("$defs", None)
+            _check_size(arguments)
+            properties = {"name": {"const": name}, "arguments": {"type": "object", "properties": {}, **arguments}}
+            calls.append({"type": "object", "properties": properties, "required": ["name", "arguments"]})
+        grammar = schema_grammar(json.dumps(calls[0] if len(calls) == 1 else {"anyOf": calls}))
+    except CallError:
+        raise
+    except Exception as error:
+        raise CallError(
+            f"The tools' schemas cannot be made into a grammar: {type(error).__name__}: {error}",
+            hint="Use plain JSON schema without recursion or references to other files, or tool_choice='auto'.",
+            code="call.grammar",
+        ) from error
+    rules = re.sub(r"(?m)^root ::=", "call ::=", grammar)
+    return f'root ::= "{OPEN}" "\\n"? call "\\n"? "{CLOSE}"\n{rules}'
+
+
+def _check_size(schema: Any, depth: int = 0) -> None:
+    """A grammar spells repetitions out: refuse those that would fill the memory."""
+    if depth > MAX_DEPTH:
+        raise ValueError(f"nested more than {MAX_DEPTH} deep")
+    if isinstance(schema, dict):
+        for key in SIZES:
+            if isinstance(schema.get(key), (int, float)) and schema[key] > MAX_REPEAT:
+                raise ValueError(f"{key} {schema[key]} is above {MAX_REPEAT}")
+        if REPEAT.search(str(schema.get("pattern", ""))):
+            raise ValueError(f"a pattern repeats more than {MAX_REPEAT - 1} times")
+        schema = list(schema.values())
+    if isinstance(schema, list):
+        for item in schema:
+            _check_size(item, depth + 1)
