@@ -47,10 +47,12 @@ class TraceFile:
             with immediate(connection):
                 interrupt_dead(connection)
                 me = this_process()
+                # Never the id of an earlier opening, or spans would keep ids that mean others in a file made anew.
                 self.process = connection.execute(
-                    "INSERT INTO process (pid, host, boot_id, start_ticks, started_ns, dropped) "
-                    "VALUES (?, ?, ?, ?, ?, 0) RETURNING id",
-                    (me.pid, me.host, me.boot_id, me.start_ticks, time.time_ns()),
+                    "INSERT INTO process (id, pid, host, boot_id, start_ticks, started_ns, dropped) VALUES "
+                    "(max(?, 1 + coalesce((SELECT seq FROM sqlite_sequence WHERE name='process'), 0)),"
+                    " ?, ?, ?, ?, ?, 0) RETURNING id",
+                    (self.process + 1, me.pid, me.host, me.boot_id, me.start_ticks, time.time_ns()),
                 ).fetchone()[0]
             stat = self.path.stat()
         except BaseException:
