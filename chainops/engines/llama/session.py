@@ -51,6 +51,11 @@ class Session:
         return not self._closed and self.failure is None
 
     @property
+    def waiting(self) -> int:
+        """How many requests wait for their turn, cancelled ones included."""
+        return self._inbox.qsize()
+
+    @property
     def sha256(self) -> str:
         """Hash of the model file, or "" when it is not known."""
         return self._loaded.sha256 if self._loaded else ""

@@ -124,10 +124,18 @@ def _ints(values: Iterable[Any], kwargs: Mapping[str, Any]) -> list[int]:
     return [value for value in (*values, *kwargs.values()) if isinstance(value, int)]
 
 
-def _to_json(value: Any, indent: int | None = None, **_options: Any) -> str:
+def _to_json(
+    value: Any,
+    indent: int | None = None,
+    *,
+    ensure_ascii: bool = False,
+    separators: Sequence[str] | None = None,
+    sort_keys: bool = False,
+) -> str:
     if indent is not None and indent > MAX_INDENT:
         raise SecurityError("too wide an indent")
-    return json.dumps(value, ensure_ascii=False, indent=indent)
+    marks = (str(separators[0])[:MAX_INDENT], str(separators[1])[:MAX_INDENT]) if separators else None
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=marks, sort_keys=sort_keys)
 
 
 def _raise(message: str) -> NoReturn:

@@ -1,0 +1,370 @@
+"""A loaded model answers requests from anywhere, one at a time, and stops when nobody listens."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import pickle
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chainops.errors import CallError, MissingExtra, SetupError
+
+pytestmark = pytest.mark.llama
+Chain = Callable[..., Any]
+Eventually = Callable[[Callable[[], bool]], None]
+
+HELLO = [b"Hel", b"lo ", b"wor", b"ld", b"!"]
+LONG = 60_000
+ENDLESS: dict[str, Any] = {"loop": True, "context": LONG, "n_ctx": LONG, "max_tokens": None}
+
+
+async def test_the_chunks_of_a_stream_are_the_answer(chain: Chain) -> None:
+    model = chain(HELLO)
+    chunks = [chunk async for chunk in model.astream("hi")]
+    assert [chunk.content for chunk in chunks] == ["Hel", "lo ", "wor", "ld", "!", ""]
+    assert (await model.ainvoke("hi")).content == "Hello world!"
+    assert model.invoke("hi").content == "Hello world!"
+    assert "".join(chunk.content for chunk in model.stream("hi")) == "Hello world!"
+
+
+async def test_characters_spread_over_tokens_arrive_whole(chain: Chain) -> None:
+    model = chain([b"caf", b"\xc3", b"\xa9 ", b"\xf0\x9f", b"\x98", b"\x80"])
+    chunks = [chunk.content async for chunk in model.astream("hi")]
+    assert chunks == ["caf", "é ", "😀", ""]
+    assert model.invoke("hi").content == "café 😀"
+
+
+async def test_a_character_cut_off_at_the_end_is_marked_not_lost(chain: Chain) -> None:
+    assert chain([b"caf", b"\xc3"]).invoke("hi").content == "caf\ufffd"
+
+
+@pytest.mark.parametrize("stop", ["o wor", "world", "!", "ld!", "lo w"])
+async def test_a_stop_string_ends_the_answer_before_it_and_no_part_of_it_leaves(chain: Chain, stop: str) -> None:
+    model = chain(HELLO)
+    wanted = "Hello world!".split(stop)[0]
+    seen = "".join([chunk.content async for chunk in model.astream("hi", stop=[stop, "zzz"])])
+    answer = model.invoke("hi", stop=[stop])
+    assert seen == answer.content == wanted
+    assert answer.response_metadata["finish_reason"] == "stop"
+
+
+async def test_text_that_only_begins_like_a_stop_string_is_delivered(chain: Chain) -> None:
+    assert chain(HELLO, stop=["d!!", "low"]).invoke("hi").content == "Hello world!"
+
+
+async def test_max_tokens_ends_the_answer_with_reason_length(chain: Chain) -> None:
+    answer = chain(HELLO).invoke("hi", max_tokens=2)
+    assert (answer.content, answer.response_metadata["finish_reason"]) == ("Hello ", "length")
+    assert answer.usage_metadata["output_tokens"] == 2
+
+
+async def test_usage_adds_up_and_the_second_call_reuses_the_prompt(chain: Chain) -> None:
+    model = chain(HELLO)
+    first, second = model.invoke("hi").usage_metadata, model.invoke("hi").usage_metadata
+    assert first["output_tokens"] == len(HELLO)
+    assert first["total_tokens"] == first["input_tokens"] + first["output_tokens"]
+    assert first["input_token_details"] == {"cache_read": 0}
+    assert second["input_token_details"] == {"cache_read": first["input_tokens"] - 1}
+    stats = model.session.stats
+    assert (stats.requests, stats.prompt_tokens) == (2, 2 * first["input_tokens"])
+
+
+async def test_timings_are_measured_for_every_call(chain: Chain) -> None:
+    meta = (await chain(HELLO).ainvoke("hi")).response_metadata
+    timings = meta["timings"]
+    assert set(timings) == {"queue_ms", "prefill_ms", "ttft_ms", "decode_ms", "tokens_per_second"}
+    assert timings["ttft_ms"] >= timings["prefill_ms"] > 0
+    assert timings["tokens_per_second"] == pytest.approx(len(HELLO) / timings["decode_ms"] * 1000, rel=0.01)
+
+
+async def test_a_prompt_that_does_not_fit_is_refused_before_generating(chain: Chain) -> None:
+    from langchain_core.exceptions import ContextOverflowError
+
+    from chainops.engines.llama import ContextOverflow
+
+    model = chain(HELLO, n_ctx=64)
+    with pytest.raises(ContextOverflow, match=r"The prompt has \d+ tokens, the context holds 64") as caught:
+        await model.ainvoke("x " * 200)
+    assert isinstance(caught.value, ContextOverflowError)
+    assert caught.value.prompt_tokens > caught.value.limit == 64
+    assert model.session.stats.generated_tokens == 0
+    assert model.invoke("hi").content == "Hello world!"
+
+
+async def test_the_context_ends_an_answer_with_reason_length(chain: Chain) -> None:
+    answer = chain(HELLO, loop=True, n_ctx=64, max_tokens=None).invoke("hi")
+    assert answer.response_metadata["finish_reason"] == "length"
+    assert answer.usage_metadata["total_tokens"] == 65  # the last token is generated, but never fed back
+
+
+async def test_closing_an_async_stream_stops_the_model(chain: Chain, eventually: Eventually) -> None:
+    model = chain(HELLO, **ENDLESS)
+    stream = model.astream("hi")
+    for _ in range(3):
+        await anext(stream)
+    await stream.aclose()
+    stats = model.session.stats
+    await asyncio.to_thread(eventually, lambda: stats.cancelled == 1)
+    stopped_at = stats.generated_tokens
+    assert 3 <= stopped_at < LONG // 2
+    assert (await model.ainvoke("hi", max_tokens=5)).content == "Hello world!"
+    assert stats.generated_tokens == stopped_at + 5
+
+
+async def test_cancelling_the_task_stops_the_model(chain: Chain, eventually: Eventually) -> None:
+    model = chain(HELLO, **ENDLESS)
+    task = asyncio.create_task(model.ainvoke("hi"))
+    stats = model.session.stats
+    await asyncio.to_thread(eventually, lambda: stats.generated_tokens > 0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.to_thread(eventually, lambda: stats.cancelled == 1)
+    assert stats.generated_tokens < LONG // 2
+
+
+def test_closing_a_sync_stream_stops_the_model(chain: Chain, eventually: Eventually) -> None:
+    model = chain(HELLO, **ENDLESS)
+    stream = model.stream("hi")
+    assert next(stream).content == "Hel"
+    stream.close()
+    eventually(lambda: model.session.stats.cancelled == 1)
+    assert model.session.stats.generated_tokens < LONG // 2
+
+
+async def test_a_call_cancelled_while_it_waits_never_runs(chain: Chain, eventually: Eventually) -> None:
+    model = chain(HELLO, **ENDLESS)
+    running = model.astream("hi")
+    await anext(running)
+    waiting = asyncio.create_task(model.ainvoke("this one waits"))
+    while not model.session.waiting:
+        await asyncio.sleep(0)
+    before = model.session.stats.prompt_tokens
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    await running.aclose()
+    await asyncio.to_thread(eventually, lambda: model.session.stats.cancelled == 2)
+    assert model.session.stats.prompt_tokens == before
+
+
+async def test_eight_calls_at_once_answer_like_one_alone(chain: Chain) -> None:
+    model = chain(HELLO)
+    answers = await asyncio.gather(*(model.ainvoke(f"question {number}") for number in range(8)))
+    assert {answer.content for answer in answers} == {"Hello world!"}
+
+
+async def test_the_event_loop_runs_while_the_model_loads_and_generates(chain: Chain) -> None:
+    model = chain(HELLO, **ENDLESS)
+    task = asyncio.create_task(model.ainvoke("hi", max_tokens=3000))
+    turns = 0
+    while not task.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert (await task).usage_metadata["output_tokens"] == 3000
+    assert turns > 100
+
+
+async def test_a_sync_stream_works_inside_a_running_loop(chain: Chain) -> None:
+    assert "".join(chunk.content for chunk in chain(HELLO).stream("hi")) == "Hello world!"
+
+
+def test_two_event_loops_share_one_model(chain: Chain) -> None:
+    model = chain(HELLO)
+    answers: list[str] = []
+
+    async def ask() -> None:
+        answers.extend(a.content for a in await asyncio.gather(*(model.ainvoke(f"q{n}") for n in range(4))))
+
+    threads = [threading.Thread(target=asyncio.run, args=(ask(),)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+    assert answers == ["Hello world!"] * 8
+
+
+def test_a_loop_that_ends_in_the_middle_of_a_stream_does_not_block_the_next_call(
+    chain: Chain, eventually: Eventually
+) -> None:
+    model = chain(HELLO, **ENDLESS)
+
+    async def begin() -> Any:
+        stream = model.session.stream(_ask(model))
+        await anext(stream)
+        return stream
+
+    loop = asyncio.new_event_loop()
+    stream = loop.run_until_complete(begin())
+    loop.close()
+    eventually(lambda: model.session.stats.cancelled == 1)
+    assert model.invoke("hi", max_tokens=5).content == "Hello world!"
+    del stream
+
+
+def _ask(model: Any) -> Any:
+    from chainops.engines.llama.request import Ask
+
+    return Ask(messages=[{"role": "user", "content": "hi"}])
+
+
+async def test_the_same_seed_gives_the_same_text(chain: Chain) -> None:
+    model = chain(HELLO, temperature=20.0, top_k=0, top_p=1.0, max_tokens=12)
+    texts = [model.invoke("hi", seed=seed).content for seed in (1, 1, 2, 3)]
+    assert texts[0] == texts[1]
+    assert len(set(texts)) == 3
+    assert model.invoke("hi").content != model.invoke("hi").content
+
+
+async def test_sampling_options_reach_the_model(chain: Chain) -> None:
+    model = chain(HELLO, temperature=20.0, max_tokens=5, seed=4)
+    assert model.invoke("hi", top_k=1).content == "Hello world!"
+    assert model.invoke("hi", top_p=0.0001).content == "Hello world!"
+    assert model.invoke("hi", min_p=0.9).content == "Hello world!"
+    assert model.invoke("hi", top_k=0, top_p=1.0).content != "Hello world!"
+    endless = chain([b"ab", b"cd"], loop=True, max_tokens=8, temperature=1.0, top_k=0, top_p=1.0, seed=4)
+    assert endless.invoke("hi").content == "abcdabcd" * 2
+    assert endless.invoke("hi", repeat_penalty=10.0).content != "abcdabcd" * 2
+
+
+async def test_use_after_close_is_a_clean_error(chain: Chain) -> None:
+    from chainops.engines.llama import ModelClosed
+
+    model = chain(HELLO)
+    model.invoke("hi")
+    await model.aclose()
+    model.close()
+    with pytest.raises(ModelClosed):
+        await model.ainvoke("hi")
+    with pytest.raises(ModelClosed):
+        list(model.stream("hi"))
+    with pytest.raises(ModelClosed):
+        model.get_num_tokens("hi")
+
+
+async def test_closing_ends_the_running_and_the_waiting_call(chain: Chain) -> None:
+    from chainops.engines.llama import ModelClosed
+
+    model = chain(HELLO, **ENDLESS)
+    running = model.astream("hi")
+    await anext(running)
+    waiting = asyncio.create_task(model.ainvoke("waits"))
+    while not model.session.waiting:
+        await asyncio.sleep(0)
+    session = model.session
+    await model.aclose()
+    with pytest.raises(ModelClosed):
+        await waiting
+    with pytest.raises(ModelClosed):
+        async for _ in running:
+            pass
+    assert session.stats.generated_tokens < LONG // 2
+    with pytest.raises(ModelClosed):
+        session.token_ids("hi")
+
+
+def test_equal_models_share_one_session_until_the_last_is_closed(chain: Chain) -> None:
+    first = chain(HELLO)
+    second = first.model_copy(update={"temperature": 0.5})
+    third = type(first)(model_path=first.model_path, probe=False)
+    other = type(first)(model_path=first.model_path, probe=False, n_ctx=128)
+    assert first.session is second.session is third.session
+    assert other.session is not first.session
+    first.close()
+    assert third.invoke("hi").content == "Hello world!"
+    third.close()
+    other.close()
+    assert not third._lease._held
+
+
+def test_a_copy_or_pickle_is_a_new_owner_of_the_same_model(chain: Chain) -> None:
+    model = chain(HELLO)
+    model.invoke("hi")
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert twin.invoke("hi").content == "Hello world!"
+        assert twin.session is model.session
+        twin.close()
+    assert model.invoke("hi").content == "Hello world!"
+
+
+def test_an_owner_that_disappears_leaves_no_hold(chain: Chain) -> None:
+    model = chain(HELLO)
+    session = model.session
+    other = type(model)(model_path=model.model_path, probe=False)
+    assert other.session is session
+    assert len(session.leases) == 2
+    del other
+    assert len(session.leases) == 1
+
+
+async def test_a_model_that_cannot_be_loaded_says_so_at_every_call_and_is_tried_again(
+    chain: Chain, tmp_path: Path
+) -> None:
+    good = chain(HELLO)
+    path = tmp_path / "later.gguf"
+    model = type(good)(model_path=path, probe=False)
+    for _ in range(2):
+        with pytest.raises(SetupError, match="no such file"):
+            await model.ainvoke("hi")
+    with pytest.raises(SetupError, match="no such file"):
+        model.get_num_tokens("hi")
+    path.write_bytes(Path(good.model_path).read_bytes())
+    assert (await model.ainvoke("hi")).content == "Hello world!"
+    model.close()
+
+
+async def test_a_timeout_ends_the_call_and_the_model_goes_on(chain: Chain) -> None:
+    from chainops.engines.llama import ModelTimeout
+
+    model = chain(HELLO, **ENDLESS)
+    model.invoke("hi", max_tokens=1)
+    with pytest.raises(ModelTimeout, match=r"within 0.05 seconds") as caught:
+        await model.ainvoke("hi", timeout=0.05)
+    assert caught.value.retryable
+    assert model.invoke("hi", max_tokens=5).content == "Hello world!"
+
+
+def test_layers_on_a_gpu_are_refused_by_a_build_without_one(chain: Chain) -> None:
+    from chainops.engines.llama.native import library
+
+    if library().llama_supports_gpu_offload():
+        pytest.skip("this build of llama-cpp-python has GPU support")
+    with pytest.raises(SetupError, match="no GPU support") as caught:
+        chain(HELLO, n_gpu_layers=1).invoke("hi")
+    assert caught.value.code == "setup.gpu"
+
+
+def test_a_context_that_cannot_fit_is_refused_before_it_is_allocated(chain: Chain) -> None:
+    with pytest.raises(SetupError, match="needs about") as caught:
+        chain(HELLO, n_ctx=1_000_000_000_000).invoke("hi")
+    assert caught.value.code == "setup.model_memory"
+
+
+def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    from chainops.engines.llama import native
+
+    monkeypatch.setitem(sys.modules, "llama_cpp", None)
+    with pytest.raises(MissingExtra, match="llama-cpp-python") as caught:
+        native.library.__wrapped__()
+    assert "chainops[llama]" in caught.value.hint
+
+
+async def test_a_failure_inside_the_worker_is_told_and_does_not_end_it(
+    chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from chainops.engines.llama import worker
+
+    model = chain(HELLO)
+    model.invoke("hi")
+    with monkeypatch.context() as patch:
+        patch.setattr(worker, "Sampler", None)
+        with pytest.raises(CallError, match="TypeError"):
+            await model.ainvoke("hi")
+    assert model.invoke("hi").content == "Hello world!"
