@@ -78,7 +78,7 @@ def _tool_name(tool: Any) -> str:
 
 
 def note_model(span: TraceSpan, result: ModelResult) -> None:
-    """Set model, tokens and finish reason of ``span``."""
+    """Set model, tokens, finish reason and provider of ``span``."""
     message, details = result.message, span.more()
     meta: Mapping[str, Any] = message.response_metadata or {}
     name = meta.get("model_name") or meta.get("model")
@@ -92,3 +92,5 @@ def note_model(span: TraceSpan, result: ModelResult) -> None:
     reason = meta.get("finish_reason") or meta.get("stop_reason") or meta.get("done_reason")
     if reason:
         span.attach({"finish_reason": str(reason)})
+    if provider := meta.get("model_provider"):
+        span.attach({"provider": str(provider)})

@@ -1,0 +1,336 @@
+"""``chainops trace``: look at recorded runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from chainops.store.export import ExportReport
+    from chainops.store.reader import Reader
+
+app = typer.Typer(no_args_is_help=True, help="Look at recorded runs.")
+
+Db = Annotated[Path, typer.Option("--db", envvar="CHAINOPS_TRACE__PATH", help="The trace file.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+DEFAULT_DB = Path("chainops.db")
+
+
+def render_trace(run_id: str, db: str | Path) -> RenderableType:
+    """The tree of a run, ready for ``rich.print``; "last" is the newest run."""
+    from chainops.cli import trace_view
+
+    return trace_view.render_trace(run_id, db)
+
+
+@app.command("list")
+def list_runs(
+    db: Db = DEFAULT_DB,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Show so many runs.")] = 20,
+    graph: Annotated[str | None, typer.Option(help="Only runs of this graph.")] = None,
+    thread: Annotated[str | None, typer.Option(help="Only runs of this thread.")] = None,
+    status: Annotated[str | None, typer.Option(help="Only runs with this status, for example error.")] = None,
+    as_json: Json = False,
+) -> None:
+    """The newest runs."""
+    from chainops.cli.trace_view import run_table
+    from chainops.store.reader import Reader
+
+    with Reader(db) as reader:
+        reader.find_run("last")  # an empty file is said to be empty, not shown as an empty table
+        runs = reader.runs(limit=limit, graph=graph, thread=thread, status=status)
+        _warn_of_drops(reader)
+    if as_json:
+        _print_json([run.to_json() for run in runs])
+    elif runs:
+        _print(run_table(runs))
+    else:
+        typer.echo("No run matches.", err=True)
+
+
+@app.command()
+def show(
+    run: Annotated[str, typer.Argument(help="The beginning of a run's id, or: last")] = "last",
+    db: Db = DEFAULT_DB,
+    content: Annotated[bool, typer.Option("--content", "-c", help="Show inputs and outputs.")] = False,
+    as_json: Json = False,
+) -> None:
+    """One run as a tree: durations, tokens, first token, errors, scores."""
+    from chainops.cli.trace_view import trace_tree
+    from chainops.store.reader import Reader
+
+    with Reader(db) as reader:
+        row = reader.find_run(run)
+        spans, scores = reader.spans(row.id), reader.scores(row.id)
+        _warn_of_drops(reader)
+    if as_json:
+        _print_json(
+            {**row.to_json(), "tree": [s.to_json() for s in spans], "scores": [score.to_json() for score in scores]}
+        )
+    else:
+        _print(trace_tree(row, spans, scores, content=content))
+
+
+@app.command()
+def tail(
+    db: Db = DEFAULT_DB,
+    seconds: Annotated[float | None, typer.Option("--for", min=0, help="Stop after so many seconds.")] = None,
+    from_start: Annotated[bool, typer.Option("--from-start", help="Begin with the spans of the newest runs.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Follow the file: a line when a span ends, and when one runs for more than a quarter of a second. Stop: Ctrl-C."""
+    import time
+
+    deadline = None if seconds is None else time.monotonic() + seconds
+    try:
+        with _opened_in_time(db, deadline) as reader:
+            _follow(reader, deadline, from_start, as_json)
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None
+
+
+@contextmanager
+def _opened_in_time(db: Path, deadline: float | None) -> Iterator[Reader]:
+    """The file may be made by a process that starts later: wait for it, and say so."""
+    import time
+
+    from chainops.errors import StoreError
+    from chainops.store.reader import Reader
+
+    said = False
+    while True:
+        try:
+            reader = Reader(db)
+            break
+        except StoreError as error:
+            late = deadline is not None and time.monotonic() >= deadline
+            if error.code not in ("store.missing", "store.empty") or late:
+                raise
+            if not said:
+                typer.echo(f"Waiting for {db} ...", err=True)
+                said = True
+            time.sleep(0.1)
+    with reader:
+        yield reader
+
+
+def _follow(reader: Reader, deadline: float | None, from_start: bool, as_json: bool) -> None:
+    import time
+
+    from rich.console import Console
+    from rich.text import Text
+
+    from chainops.cli.trace_view import span_line
+    from chainops.store.tail import Tail
+
+    console = Console(soft_wrap=True)
+    follower = Tail(reader, from_start=from_start)
+    while True:
+        for run, span in follower.poll():
+            if as_json:
+                _print_json({"run_id": run.run_id, "graph": run.graph, "thread": run.thread, **span.to_json()})
+            else:
+                console.print(Text(f"{run.run_id[-6:]} {span.path or run.graph}  ", style="dim") + span_line(span))
+        if deadline is not None and time.monotonic() >= deadline:
+            return
+        time.sleep(0.2 if deadline is None else max(0.0, min(0.2, deadline - time.monotonic())))
+
+
+@app.command()
+def search(
+    query: Annotated[str, typer.Argument(help='Words, "phrases" and beginnings*: all must occur.')],
+    db: Db = DEFAULT_DB,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Show so many spans.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """Spans whose name, input, output or error contains all words, newest first."""
+    from rich.text import Text
+
+    from chainops.cli.trace_view import span_line
+    from chainops.store.reader import Reader
+    from chainops.store.search import index_pending, terms_of
+    from chainops.store.search import search as find
+
+    terms_of(query)
+    Reader(db).connection.close()
+    with _progress("Indexing runs") as step:
+        index_pending(db, progress=step)
+    with Reader(db) as reader:
+        hits = find(reader, query, limit=limit)
+    if as_json:
+        _print_json([{"run_id": h.run.run_id, "snippet": h.snippet, **h.span.to_json()} for h in hits])
+        return
+    if not hits:
+        typer.echo("Nothing found.", err=True)
+    for hit in hits:
+        _print(Text(f"{hit.run.run_id}  ", style="dim") + span_line(hit.span))
+        _print(Text(f"    {hit.snippet}"))
+
+
+@app.command()
+def export(
+    run: Annotated[str | None, typer.Argument(help="One run only: the beginning of its id, or: last")] = None,
+    otlp: Annotated[str | None, typer.Option(metavar="FILE|URL", help="OTLP as JSON, to a file or collector.")] = None,
+    jsonl: Annotated[str | None, typer.Option(metavar="FILE|-", help="JSON Lines, one span per line.")] = None,
+    db: Db = DEFAULT_DB,
+    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Only the newest so many runs.")] = None,
+    no_content: Annotated[bool, typer.Option("--no-content", help="Leave inputs and outputs out.")] = False,
+    header: Annotated[list[str] | None, typer.Option(help='For a collector: "name: value"; again for more.')] = None,
+    service: Annotated[str, typer.Option(help="The service.name of the OTLP resource.")] = "chainops",
+    as_json: Json = False,
+) -> None:
+    """Traces for other tools, in the words of OpenTelemetry GenAI and OpenInference."""
+    from chainops.errors import SetupError
+    from chainops.store.export import chosen_runs, export_jsonl, export_otlp
+    from chainops.store.reader import Reader
+
+    if (otlp is None) == (jsonl is None):
+        raise SetupError("Where should it go?", hint="Give either --otlp or --jsonl.", code="setup.export")
+    with Reader(db) as reader, _progress("Exporting runs") as step:
+        reader.find_run(run or "last")
+        runs = chosen_runs(reader, run=run, limit=limit)
+        content = not no_content
+        if jsonl is not None:
+            with _output(jsonl) as out:
+                report = export_jsonl(reader, runs, out, content=content, progress=step)
+        else:
+            with _otlp_target(otlp or "", header or []) as send:
+                report = export_otlp(reader, runs, send, content=content, service=service, progress=step)
+    _say_exported(report, as_json=as_json and jsonl != "-")
+
+
+def _say_exported(report: ExportReport, *, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    if as_json:
+        _print_json(asdict(report))
+        return
+    notes = f"; {report.rejected} rejected" if report.rejected else ""
+    typer.echo(f"{report.spans} spans of {report.runs} runs exported; {report.open} are still open{notes}", err=True)
+
+
+@contextmanager
+def _output(name: str) -> Iterator[Any]:
+    """stdout for "-", else a file that appears under its name only when it is whole."""
+    import sys
+
+    from chainops.errors import SetupError
+
+    if name == "-":
+        yield sys.stdout
+        return
+    wanted = Path(name)
+    part = wanted.with_name(wanted.name + ".part")
+    try:
+        with part.open("w", encoding="utf-8") as out:
+            yield out
+        part.replace(wanted)
+    except OSError as error:
+        raise SetupError(
+            f"Cannot write {wanted}: {error.strerror}", hint="Give a path in a folder that exists.", code="setup.output"
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _otlp_target(target: str, headers: list[str]) -> Iterator[Callable[[bytes], int]]:
+    from chainops.errors import SetupError
+    from chainops.store.export import post_otlp
+
+    if "://" in target:
+        pairs = [header.partition(":") for header in headers]
+        if bad := [header for header, (name, colon, _) in zip(headers, pairs, strict=True) if not (name and colon)]:
+            raise SetupError(f"--header {bad[0]!r} has no colon", hint='Write "name: value".', code="setup.header")
+        yield post_otlp(target, headers={name.strip(): value.strip() for name, _, value in pairs})
+        return
+    with _output(target) as out:
+
+        def send(body: bytes) -> int:
+            out.write(body.decode() + "\n")
+            return 0
+
+        yield send
+
+
+@app.command()
+def prune(
+    db: Db = DEFAULT_DB,
+    days: Annotated[float | None, typer.Option(min=0, help="Delete runs that began more days ago.")] = None,
+    max_bytes: Annotated[
+        str | None, typer.Option("--bytes", metavar="SIZE", help="Then the oldest, until so much is left: 500M, 2G.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Delete old runs, and give their room back to the disk. Open runs stay."""
+    from dataclasses import asdict
+
+    from chainops.store.retention import prune as delete
+
+    size = None if max_bytes is None else _bytes(max_bytes)
+    with _progress("Deleting runs") as step:
+        report = delete(db, days=days, max_bytes=size, dry_run=dry_run, progress=step)
+    if as_json:
+        _print_json(asdict(report))
+        return
+    verb, about = ("would be deleted", "about ") if dry_run else ("deleted", "")
+    typer.echo(
+        f"{report.runs} runs with {report.spans} spans {verb}; "
+        f"{report.bytes_before:,} bytes before, {about}{report.bytes_after:,} after"
+    )
+
+
+def _bytes(text: str) -> int:
+    from chainops.errors import SetupError
+
+    units = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
+    number = text.upper().removesuffix("B").removesuffix("I")
+    unit = number[-1:] if number[-1:] in ("K", "M", "G") else ""
+    try:
+        return int(float(number.removesuffix(unit)) * units[unit])
+    except ValueError:
+        raise SetupError(f"--bytes {text!r} is no size", hint="For example 500M or 2G.", code="setup.size") from None
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Callable[..., None]]:
+    """A line on stderr, on a terminal only, once it has taken a second."""
+    import time
+
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    started = time.monotonic()
+    with console.status(what) as status:
+        if not console.is_terminal:
+            status.stop()
+
+        def step(done: int, total: int | None = None) -> None:
+            if time.monotonic() - started > 1:
+                status.update(f"{what}: {done}" + ("" if total is None else f" of {total}"))
+
+        yield step
+
+
+def _warn_of_drops(reader: Reader) -> None:
+    if dropped := reader.dropped():
+        typer.echo(f"warning: {dropped} spans could not be stored when they happened", err=True)
+
+
+def _print(renderable: Any) -> None:
+    from rich.console import Console
+
+    Console(soft_wrap=True).print(renderable)
+
+
+def _print_json(value: Any) -> None:
+    import orjson
+
+    typer.echo(orjson.dumps(value, None, orjson.OPT_NON_STR_KEYS).decode())
