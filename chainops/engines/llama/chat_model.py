@@ -49,7 +49,7 @@ class ChatLlama(BaseChatModel):
     """Path of the GGUF file; of a model in several parts, the first."""
     sha256: str = ""
     """64 hex digits that the file must have. Without it the file is tried in another process once."""
-    n_ctx: int | None = Field(default=None, ge=8)
+    n_ctx: int | None = Field(default=None, ge=8, le=1 << 30)
     """Tokens of context, prompt and answer together. None: what the model was trained with, at most 4096."""
     n_batch: int = Field(default=256, ge=8, le=4096)
     """Tokens of the prompt per step; a cancelled call stops after the step at the latest."""

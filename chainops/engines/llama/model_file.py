@@ -21,7 +21,7 @@ TOKENIZERS = frozenset({"gpt2", "llama", "bert", "t5", "rwkv", "plamo2", "gemma4
 NOT_FOR_CHAT = frozenset(
     {
         *("bert", "nomic-bert", "nomic-bert-moe", "neo-bert", "jina-bert-v2", "jina-bert-v3", "modern-bert"),
-        *("eurobert", "gemma-embedding", "t5encoder", "clip", "wavtokenizer-dec"),
+        *("eurobert", "gemma-embedding", "t5", "t5encoder", "clip", "wavtokenizer-dec"),
     }
 )
 SPECIAL_TOKENS = ("bos", "eos", "eot", "eom", "unknown", "separator", "padding", "mask", "cls")

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +90,8 @@ def schema_grammar(schema: str) -> str:
     library()
     from llama_cpp.llama_grammar import json_schema_to_gbnf
 
-    return str(json_schema_to_gbnf(schema))
+    # Its strings may hold raw line breaks and other control characters, which JSON forbids.
+    return str(json_schema_to_gbnf(schema)).replace('[^"\\\\]', '[^"\\\\\\x7F\\x00-\\x1F]')
 
 
 class _Log:
@@ -222,6 +223,15 @@ class Native:
                 count = self.lib.llama_token_to_piece(self.vocab, token, buffer, -count, 0, False)
             found = self._pieces[token] = buffer.raw[: max(count, 0)]
         return found
+
+    @cached_property
+    def silent_tokens(self) -> list[int]:
+        """Tokens that add no text and end nothing: a grammar would take them for the text that they are named by."""
+        attributes = self.lib.LLAMA_TOKEN_ATTR_CONTROL | self.lib.LLAMA_TOKEN_ATTR_UNKNOWN
+        attributes |= self.lib.LLAMA_TOKEN_ATTR_UNUSED
+        attribute_of = self.lib.llama_vocab_get_attr
+        marked = (token for token in range(self.n_vocab) if attribute_of(self.vocab, token) & attributes)
+        return [token for token in marked if not self.is_end(token)]
 
     def is_end(self, token: int) -> bool:
         """True for tokens that end the answer."""

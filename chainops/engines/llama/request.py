@@ -84,6 +84,8 @@ class Request:
     submitted: float = field(default_factory=time.monotonic)
 
     @property
-    def overdue(self) -> bool:
-        """True when the timeout has passed."""
-        return self.ask.timeout is not None and time.monotonic() - self.submitted > self.ask.timeout
+    def seconds_left(self) -> float | None:
+        """Seconds until the timeout, 0 when it has passed; None: there is none."""
+        if self.ask.timeout is None:
+            return None
+        return max(self.submitted + self.ask.timeout - time.monotonic(), 0.0)

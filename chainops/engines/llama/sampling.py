@@ -113,6 +113,7 @@ class Sampler:
         lib, rows, array = self.native.lib, self._rows, self._array
         rows["id"] = np.arange(len(rows), dtype=np.int32)
         rows["logit"] = self.native.logits()
+        rows["logit"][self.native.silent_tokens] = -np.inf
         rows["p"] = 0
         array.data = ctypes.cast(rows.ctypes.data, type(array.data))
         array.size, array.selected, array.sorted = len(rows), -1, False

@@ -16,7 +16,7 @@ import weakref
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from typing import Any
 
-from chainops.engines.llama.failures import ModelClosed
+from chainops.engines.llama.failures import ModelClosed, ModelTimeout
 from chainops.engines.llama.loading import Loaded, ModelOptions, load
 from chainops.engines.llama.request import Ask, Event, Finished, Request
 from chainops.engines.llama.worker import Stats, Worker
@@ -79,12 +79,15 @@ class Session:
         self._submit(request)
         try:
             while True:
-                event = await events.get()
+                async with asyncio.timeout(request.seconds_left):
+                    event = await events.get()
                 if isinstance(event, BaseException):
                     raise event
                 yield event
                 if isinstance(event, Finished):
                     return
+        except TimeoutError:
+            raise ModelTimeout(ask.timeout or 0) from None
         finally:
             request.cancelled = True
 
@@ -95,12 +98,14 @@ class Session:
         self._submit(request)
         try:
             while True:
-                event = events.get()
+                event = events.get(timeout=request.seconds_left)
                 if isinstance(event, BaseException):
                     raise event
                 yield event
                 if isinstance(event, Finished):
                     return
+        except queue.Empty:
+            raise ModelTimeout(ask.timeout or 0) from None
         finally:
             request.cancelled = True
 

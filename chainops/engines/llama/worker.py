@@ -85,7 +85,7 @@ class Worker:
             raise _Cancelled
         if self._native.aborted:
             raise ModelClosed
-        if request.overdue:
+        if request.seconds_left == 0:
             raise ModelTimeout(request.ask.timeout or 0)
 
     def _prefill(self, request: Request, prompt: list[int]) -> int:

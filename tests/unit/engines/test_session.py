@@ -329,6 +329,20 @@ async def test_a_timeout_ends_the_call_and_the_model_goes_on(chain: Chain) -> No
     assert model.invoke("hi", max_tokens=5).content == "Hello world!"
 
 
+async def test_a_timeout_counts_the_time_of_waiting_for_others(chain: Chain) -> None:
+    from chainops.engines.llama import ModelTimeout
+
+    model = chain(HELLO, **ENDLESS)
+    running = model.astream("hi")
+    await anext(running)
+    with pytest.raises(ModelTimeout):
+        await model.ainvoke("waits", timeout=0.02)
+    with pytest.raises(ModelTimeout):
+        list(model.stream("waits", timeout=0.02))
+    assert (await anext(running)).content  # the call before it is still running
+    await running.aclose()
+
+
 def test_layers_on_a_gpu_are_refused_by_a_build_without_one(chain: Chain) -> None:
     from chainops.engines.llama.native import library
 
@@ -339,9 +353,14 @@ def test_layers_on_a_gpu_are_refused_by_a_build_without_one(chain: Chain) -> Non
     assert caught.value.code == "setup.gpu"
 
 
-def test_a_context_that_cannot_fit_is_refused_before_it_is_allocated(chain: Chain) -> None:
+def test_a_context_that_cannot_fit_is_refused_before_it_is_allocated(
+    chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from chainops.engines.llama import model_file
+
+    monkeypatch.setattr(model_file, "available_memory", lambda: 8_000_000_000)
     with pytest.raises(SetupError, match="needs about") as caught:
-        chain(HELLO, n_ctx=1_000_000_000_000).invoke("hi")
+        chain(HELLO, n_ctx=1_000_000_000).invoke("hi")
     assert caught.value.code == "setup.model_memory"
 
 

@@ -149,6 +149,20 @@ async def test_a_forced_call_is_made_even_by_a_model_that_would_not(chain: Chain
 
 
 @pytest.mark.llama
+@pytest.mark.parametrize("unwanted", [b"\t", b"\x7f", b"<|im_start|>"])
+async def test_a_forced_call_holds_no_control_characters_and_no_control_tokens(chain: Chain, unwanted: bytes) -> None:
+    field = {"type": "string", "maxLength": 3}
+    schema = {"title": "f", "type": "object", "properties": {"a": field}, "required": ["a"]}
+    model = chain([b'<tool_call>{"name":"f","arguments":{"a":"x', unwanted, b"z"])
+    answer = await model.bind_tools([schema], tool_choice="f").ainvoke("go")
+    [call] = answer.tool_calls
+    assert call["args"]["a"].startswith("x")
+    assert call["args"]["a"].isprintable()
+    assert "im_start" not in call["args"]["a"]
+    assert answer.usage_metadata["output_tokens"] < 40
+
+
+@pytest.mark.llama
 async def test_structured_output_is_what_the_schema_says(chain: Chain) -> None:
     schema = {"title": "Vote", "type": "object", "properties": {"yes": {"type": "boolean"}}, "required": ["yes"]}
     answer = await chain([b"no", b"pe"]).with_structured_output(schema).ainvoke("vote")

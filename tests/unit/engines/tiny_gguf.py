@@ -90,8 +90,8 @@ def chain_model(pieces: Sequence[bytes], *, loop: bool = False, template: str = 
     Every piece must occur once only, and none may be a newline, which stands for "the prompt has ended".
     """
     assert len(set(pieces)) == len(pieces)
-    extra = [as_token(piece) for piece in pieces if len(piece) > 1]
-    tokens = [*BYTES, END, START, STOP, *extra]
+    known = [*BYTES, END, START, STOP]
+    tokens = [*known, *(token for token in map(as_token, pieces) if token not in known)]
     number = {token: index for index, token in enumerate(tokens)}
     path = [number[as_token(piece)] for piece in pieces]
     following = dict(pairwise(path))
