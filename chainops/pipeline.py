@@ -6,11 +6,23 @@ import asyncio
 import difflib
 import re
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
-from chainops.calls import Call, Handler, Kind, ModelCall, ModelNext, ModelResult, NodeCall, NodeNext, ToolCall, ToolNext
+from chainops.calls import (
+    Call,
+    Handler,
+    Kind,
+    ModelCall,
+    ModelNext,
+    ModelResult,
+    NodeCall,
+    NodeNext,
+    NodeSettings,
+    ToolCall,
+    ToolNext,
+)
 from chainops.calls import discard as _discard
 from chainops.errors import SetupError, is_control_flow
 
@@ -70,43 +82,6 @@ class Middleware:
     async def wrap_tool_call(self, call: ToolCall, call_next: ToolNext) -> Any:
         """Around a tool or retriever call."""
         return await call_next(call)
-
-
-class NodeSettings:
-    """What is set for one node: middleware switched off, and values that middleware read from ``call.metadata``."""
-
-    __slots__ = ("metadata", "off")
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, NodeSettings) and (self.off, self.metadata) == (other.off, other.metadata)
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __init__(self, off: Iterable[str] = (), metadata: Mapping[str, Any] | None = None) -> None:
-        self.off = frozenset(off)
-        self.metadata: Mapping[str, Any] = dict(metadata or {})
-
-    @classmethod
-    def parse(cls, value: Any, where: str) -> NodeSettings:
-        """From ``{"off": [names], "<middleware>": {...}}``; anything else is a ``SetupError`` that names ``where``."""
-        if not isinstance(value, Mapping):
-            raise SetupError(
-                f"Settings of {where} are {value!r}, not a table",
-                hint='Write {"off": ["cache"]} or {"<middleware>": {...}}.',
-                code="setup.node",
-            )
-        off = value.get("off", ())
-        if isinstance(off, str) or not isinstance(off, Sequence | set | frozenset) or not all(isinstance(n, str) for n in off):
-            raise SetupError(
-                f"'off' of {where} is {off!r}, not a list of middleware names",
-                hint='Write "off": ["cache"].',
-                code="setup.node",
-            )
-        return cls(off, {k: v for k, v in value.items() if k != "off"})
-
-    def merged(self, other: NodeSettings) -> NodeSettings:
-        """Both together; where they meet, ``other`` wins."""
-        return NodeSettings(self.off | other.off, {**self.metadata, **other.metadata})
 
 
 class Pipeline:
@@ -256,11 +231,12 @@ async def _terminal(call: Call) -> Any:
         raise guard.bubble
     guard.entries += 1
     try:
-        return await call.engine(call)
+        guard.result = result = await call.engine(call)
     except Exception as error:
         if is_control_flow(error):
             guard.bubble = error
         raise
+    return result
 
 
 def _guarded(chain: Handler) -> Handler:

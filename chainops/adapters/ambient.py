@@ -49,7 +49,7 @@ def _patch_models() -> None:
         @functools.wraps(method)
         def entry(model: Any, *args: Any, **kwargs: Any) -> Any:
             scope = CURRENT.get()
-            return method(shim(model) if scope is not None and scope.auto else model, *args, **kwargs)
+            return method(model if scope is None or not scope.inside else shim(model), *args, **kwargs)
 
         return entry
 

@@ -18,7 +18,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from chainops.adapters.bridge import run_async, run_sync, stream_async, stream_sync
 from chainops.adapters.scope import CURRENT, new_run
 from chainops.adapters.tokens import relay_async, relay_sync
-from chainops.calls import EMPTY, ModelCall, ModelResult
+from chainops.calls import EMPTY, NO_SETTINGS, ModelCall, ModelResult
 from chainops.errors import CallError
 from chainops.pipeline import Pipeline
 
@@ -95,8 +95,7 @@ class _Door:
             path="" if parent is None else parent.path,
             attempt=1 if parent is None else parent.attempt,
             config=EMPTY if parent is None else parent.config,
-            metadata=EMPTY if parent is None else parent.metadata,
-            off=frozenset() if parent is None else parent.off,
+            settings=NO_SETTINGS if parent is None else parent.settings,
             parent=parent,
             engine=_no_engine,
             messages=tuple(messages),

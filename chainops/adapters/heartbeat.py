@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -14,23 +14,21 @@ __all__ = ["Heartbeat"]
 
 
 class Heartbeat:
-    """Calls ``runtime.heartbeat()`` four times per idle timeout, except while the node's own code runs."""
+    """Calls ``runtime.heartbeat()`` four times per idle timeout, except while the node's own code runs.
 
-    def __init__(self, beat: Callable[[], None], seconds: float) -> None:
-        self._beat, self._seconds = beat, seconds
+    Does nothing for a node without an idle timeout (``idle`` in seconds is None).
+    """
+
+    def __init__(self, idle: float | timedelta | None, config: Mapping[str, Any]) -> None:
+        runtime = None if idle is None else (config.get(CONF) or {}).get(CONFIG_KEY_RUNTIME)
+        self._beat: Callable[[], None] | None = getattr(runtime, "heartbeat", None)
+        self._seconds = (idle.total_seconds() if isinstance(idle, timedelta) else idle or 0.0) / 4
         self._timer: asyncio.TimerHandle | None = None
 
-    @classmethod
-    def of(cls, idle: float | timedelta | None, config: Mapping[str, Any]) -> Any:
-        """A heartbeat for a node with an idle timeout; for any other node one that does nothing."""
-        beat = getattr((config.get(CONF) or {}).get(CONFIG_KEY_RUNTIME), "heartbeat", None) if idle is not None else None
-        if idle is None or beat is None:
-            return _NEVER
-        return cls(beat, (idle.total_seconds() if isinstance(idle, timedelta) else idle) / 4)
-
     def _tick(self) -> None:
-        self._beat()
-        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._tick)
+        if self._beat is not None:
+            self._beat()
+            self._timer = asyncio.get_running_loop().call_later(self._seconds, self._tick)
 
     def _stop(self) -> None:
         if self._timer is not None:
@@ -45,27 +43,11 @@ class Heartbeat:
 
     @contextmanager
     def pause(self) -> Iterator[None]:
-        """Around the node's own code."""
+        """Around the node's own code, whose clock starts now."""
         self._stop()
-        self._beat()
+        if self._beat is not None:
+            self._beat()
         try:
             yield
         finally:
             self._tick()
-
-
-class _Never:
-    __slots__ = ()
-
-    def __enter__(self) -> _Never:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        return None
-
-    def pause(self) -> nullcontext[None]:
-        return _NOTHING
-
-
-_NOTHING: nullcontext[None] = nullcontext()
-_NEVER = _Never()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from langchain_core.messages import BaseMessage
@@ -11,14 +10,14 @@ from langgraph.types import Command
 __all__ = ["keep_ids"]
 
 
-def keep_ids(result: Any, engine_results: Sequence[Any]) -> Any:
+def keep_ids(result: Any, original: Any) -> Any:
     """``result`` of the layers, in which messages without an id take that of the node's message at the same place.
 
-    ``engine_results``: what the node itself returned, last try last; nothing when it never ran.
+    ``original``: what the node itself returned, None when it never ran.
     """
-    if not engine_results or result is engine_results[-1]:
+    if result is original or original is None:
         return result
-    before, after = _update(engine_results[-1]), _update(result)
+    before, after = _update(original), _update(result)
     if isinstance(before, dict) and isinstance(after, dict):
         for key in before.keys() & after.keys():
             _keep(before[key], after[key])

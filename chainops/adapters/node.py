@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableSequence
@@ -32,56 +32,86 @@ NodeKind = Literal["node", "route", "task"]
 
 
 class _Boundary:
-    """Builds the calls of one node, route or task and enters its scope."""
+    """Builds the calls of one node, route or task and sends them through the layers."""
 
     def __init__(self, plan: Plan, kind: NodeKind, name: str, own: NodeSettings) -> None:
         self.plan, self.kind, self.name, self.own = plan, kind, name, own
-        self.pipeline = plan.pipeline
+        self.pipeline, self.auto = plan.pipeline, plan.auto
         self.settings: dict[str, NodeSettings] = {}
 
-    def call(self, input: Any, config: RunnableConfig, engine: Any) -> NodeCall:
+    def call(self, input: Any, config: RunnableConfig | None, engine: Any) -> NodeCall:
+        if config is None:
+            config = {}
         scope = CURRENT.get()
-        parent = None if scope is None else scope.call
-        path = f"{parent.path}/{self.name}" if parent is not None and parent.path else self.name
+        if scope is None:
+            parent, path, run = None, self.name, new_run(self.plan.graph, config)
+        else:
+            parent = scope.call
+            path, run = f"{parent.path}/{self.name}" if parent.path else self.name, parent.run
         settings = self.settings.get(path)
         if settings is None:
             settings = self.settings[path] = self.pipeline.settings_for(path).merged(self.own)
-        runtime = (config.get(CONF) or {}).get(CONFIG_KEY_RUNTIME)
-        info = getattr(runtime, "execution_info", None)
+        runtime = config[CONF].get(CONFIG_KEY_RUNTIME) if CONF in config else None
+        info = None if runtime is None else runtime.execution_info
         return NodeCall(
-            run=new_run(self.plan.graph, config) if parent is None else parent.run,
+            run=run,
             kind=self.kind,
             name=self.name,
             path=path,
             attempt=1 if info is None else info.node_attempt,
             config=config,
-            metadata=settings.metadata,
-            off=settings.off,
+            settings=settings,
             parent=parent,
             engine=engine,
             input=input,
         )
 
-    def enter(self, call: NodeCall, config: RunnableConfig) -> _Entered:
-        if call.guard.entries > 1:  # a layer runs the node again: its interrupt() calls count from the first
-            rewind_interrupts(config, 0)
-        return _Entered(Scope(self.pipeline, call, self.plan.auto), config)
+    def run(self, call: NodeCall) -> Awaitable[Any]:
+        """Send ``call`` through the layers. Between two nodes there is no scope that they would have to leave."""
+        if call.parent is None or call.parent.kind == "run":
+            return self.pipeline.chain(call.kind, call.settings.off)(call)
+        return run_async(self.pipeline, call)
 
 
-class _Entered:
-    """User code runs: the scope is set, and so is the config that it picks up implicitly."""
+class _Inside(Scope):
+    """The scope of user code, entered and left with ``with``; scheduling a ``@task`` in it goes through the pipeline.
 
-    __slots__ = ("_config", "_scope", "_tokens")
+    ``is_async``: how this node runs; None where no task can be scheduled.
+    """
 
-    def __init__(self, scope: Scope, config: RunnableConfig) -> None:
-        self._scope, self._config = scope, config
+    __slots__ = ("_conf", "_implicit", "_schedule", "_token", "is_async", "plan")
+
+    def __init__(self, boundary: _Boundary, call: NodeCall, is_async: bool | None = None) -> None:
+        self.pipeline, self.call, self.auto, self.inside = boundary.pipeline, call, boundary.auto, boundary.auto
+        self.plan, self.is_async = boundary.plan, is_async
+        self._schedule: Callable[..., Any] | None = None
 
     def __enter__(self) -> None:
-        self._tokens = CURRENT.set(self._scope), var_child_runnable_config.set(self._config)
+        config: Any = self.call.config
+        if self.call.guard.entries > 1:  # a layer runs the node again: its interrupt() calls count from the first
+            rewind_interrupts(config, 0)
+        if self.is_async is not None and (conf := config.get(CONF)) is not None and CONFIG_KEY_CALL in conf:
+            # changed in place until user code is done: the table is this task's own, and copying it costs more
+            # than a layer does
+            self._conf, self._schedule = conf, conf[CONFIG_KEY_CALL]
+            conf[CONFIG_KEY_CALL] = self.schedule
+        # LangGraph has set the config that user code picks up implicitly; a layer may have put another in its place
+        same = var_child_runnable_config.get() is config
+        self._implicit = None if same else var_child_runnable_config.set(config)
+        self._token = CURRENT.set(self)
 
     def __exit__(self, *error: object) -> None:
-        CURRENT.reset(self._tokens[0])
-        var_child_runnable_config.reset(self._tokens[1])
+        CURRENT.reset(self._token)
+        if self._implicit is not None:
+            var_child_runnable_config.reset(self._implicit)
+        if self._schedule is not None:
+            self._conf[CONFIG_KEY_CALL] = self._schedule
+
+    def schedule(self, func: Callable[..., Any], input: Any, **options: Any) -> Any:
+        """In place of LangGraph's own function that schedules a task."""
+        if self._schedule is None:
+            raise AssertionError("tasks are scheduled inside a node")
+        return self._schedule(_task(func, self), input, **options)
 
 
 class NodeStep(Runnable[Any, Any]):
@@ -97,78 +127,67 @@ class NodeStep(Runnable[Any, Any]):
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         def work(call: NodeCall) -> Any:
-            inner = self._config(call, is_async=False)
-            with self.boundary.enter(call, inner):
-                value = call.input
-                for i, step in enumerate(self.steps):
-                    value = step.invoke(value, _retag(inner, i), **(kwargs if i == 0 else {}))
-            results.append(value)
-            return value
+            with _Inside(self.boundary, call, is_async=False):
+                value = self.steps[0].invoke(call.input, call.config, **kwargs)  # type: ignore[arg-type]
+                for i, step in enumerate(self.steps[1:], 1):
+                    value = step.invoke(value, _retag(call.config, i))
+                return value
 
-        results: list[Any] = []
-        call = self.boundary.call(input, config or {}, None)
-        return keep_ids(run_sync(self.boundary.pipeline, call, work), results)
+        call = self.boundary.call(input, config, None)
+        return keep_ids(run_sync(self.boundary.pipeline, call, work), call.guard.result)
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        async def value(call: NodeCall, inner: RunnableConfig) -> Any:
-            value = call.input
-            for i, step in enumerate(self.steps):
-                value = await step.ainvoke(value, _retag(inner, i), **(kwargs if i == 0 else {}))
-            return value
+        if kwargs or self.idle is not None or len(self.steps) > 1:
+            return await self._ainvoke_all(input, config, **kwargs)
+        call = self.boundary.call(input, config, self._single)
+        return keep_ids(await self.boundary.run(call), call.guard.result)
 
-        return await self._arun(input, config or {}, value)
+    async def _single(self, call: NodeCall) -> Any:
+        """The engine of nearly every node."""
+        with _Inside(self.boundary, call, is_async=True):
+            return await self.steps[0].ainvoke(call.input, call.config)  # type: ignore[arg-type]
 
-    async def _arun(self, input: Any, config: RunnableConfig, value: Callable[..., Any]) -> Any:
+    async def _ainvoke_all(self, input: Any, config: RunnableConfig | None, **kwargs: Any) -> Any:
         async def engine(call: NodeCall) -> Any:
-            inner = self._config(call, is_async=True)
-            with heart.pause(), self.boundary.enter(call, inner):
-                results.append(await value(call, inner))
-            return results[-1]
+            with _Inside(self.boundary, call, is_async=True), heart.pause():
+                value = await self.steps[0].ainvoke(call.input, call.config, **kwargs)  # type: ignore[arg-type]
+                for i, step in enumerate(self.steps[1:], 1):
+                    value = await step.ainvoke(value, _retag(call.config, i))
+                return value
 
-        results: list[Any] = []
-        with Heartbeat.of(self.idle, config) as heart:
-            result = await run_async(self.boundary.pipeline, self.boundary.call(input, config, engine))
-        return keep_ids(result, results)
+        call = self.boundary.call(input, config, engine)
+        with Heartbeat(self.idle, call.config) as heart:
+            return keep_ids(await self.boundary.run(call), call.guard.result)
 
     def stream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:
         def work(call: NodeCall) -> Any:
-            inner = self._config(call, is_async=False)
-            with self.boundary.enter(call, inner):
-                chunks = self.steps[0].stream(call.input, inner, **kwargs)
+            with _Inside(self.boundary, call, is_async=False):
+                chunks = self.steps[0].stream(call.input, call.config, **kwargs)  # type: ignore[arg-type]
                 for i, step in enumerate(self.steps[1:], 1):
-                    chunks = step.transform(chunks, _retag(inner, i))
-                results.append(_fold(list(chunks)))
-            return results[-1]
+                    chunks = step.transform(chunks, _retag(call.config, i))
+                return _fold(list(chunks))
 
-        results: list[Any] = []
-        call = self.boundary.call(input, config or {}, None)
-        yield keep_ids(run_sync(self.boundary.pipeline, call, work), results)
+        call = self.boundary.call(input, config, None)
+        yield keep_ids(run_sync(self.boundary.pipeline, call, work), call.guard.result)
 
     async def astream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:
-        async def value(call: NodeCall, inner: RunnableConfig) -> Any:
-            chunks = self.steps[0].astream(call.input, inner, **kwargs)
-            for i, step in enumerate(self.steps[1:], 1):
-                chunks = step.atransform(chunks, _retag(inner, i))
-            return _fold([chunk async for chunk in chunks])
+        async def engine(call: NodeCall) -> Any:
+            with _Inside(self.boundary, call, is_async=True), heart.pause():
+                chunks = self.steps[0].astream(call.input, call.config, **kwargs)  # type: ignore[arg-type]
+                for i, step in enumerate(self.steps[1:], 1):
+                    chunks = step.atransform(chunks, _retag(call.config, i))
+                return _fold([chunk async for chunk in chunks])
 
-        yield await self._arun(input, config or {}, value)
-
-    def _config(self, call: NodeCall, *, is_async: bool) -> RunnableConfig:
-        """The node's config, in which scheduling a ``@task`` goes through the pipeline too."""
-        config: RunnableConfig = call.config  # type: ignore[assignment]
-        conf = config.get(CONF) or {}
-        schedule = conf.get(CONFIG_KEY_CALL)
-        if schedule is None or isinstance(schedule, _TaskScheduler):
-            return config
-        patched = _TaskScheduler(schedule, self.boundary.plan, call, is_async)
-        return {**config, CONF: {**conf, CONFIG_KEY_CALL: patched}}
+        call = self.boundary.call(input, config, engine)
+        with Heartbeat(self.idle, call.config) as heart:
+            yield keep_ids(await self.boundary.run(call), call.guard.result)
 
 
-def _retag(config: RunnableConfig, i: int) -> RunnableConfig:
+def _retag(config: Any, i: int) -> RunnableConfig:
     """Child runs of a sequence are tagged ``seq:step:N``; keep N right for the steps inside ours."""
     manager = config.get("callbacks")
-    if i == 0 or manager is None or isinstance(manager, list):
-        return config
+    if manager is None or isinstance(manager, list):
+        return config  # type: ignore[no-any-return]
     manager = manager.copy()
     manager.tags = [f"seq:step:{i + 1}" if tag == "seq:step:1" else tag for tag in manager.tags]
     return patch_config(config, callbacks=manager)
@@ -187,7 +206,7 @@ def _fold(chunks: list[Any]) -> Any:
     return total
 
 
-def rewind_interrupts(config: RunnableConfig, to: int | None) -> int | None:
+def rewind_interrupts(config: Mapping[str, Any], to: int | None) -> int | None:
     """Set the index of the next ``interrupt()`` in this node, or with None read it. None: not inside a node.
 
     A layer that calls ``call_next`` twice must not make the node ask a human twice: the second time, its
@@ -202,47 +221,36 @@ def rewind_interrupts(config: RunnableConfig, to: int | None) -> int | None:
     return value
 
 
-class _TaskScheduler:
-    """Stands in the config where LangGraph keeps the function that schedules a ``@task``."""
-
-    def __init__(self, schedule: Callable[..., Any], plan: Plan, parent: NodeCall, is_async: bool) -> None:
-        self.schedule, self.plan, self.parent, self.is_async = schedule, plan, parent, is_async
-
-    def __call__(self, func: Callable[..., Any], input: Any, **options: Any) -> Any:
-        return self.schedule(_task(func, self), input, **options)
-
-
-def _task(func: Callable[..., Any], scheduler: _TaskScheduler) -> Callable[..., Any]:
-    boundary = _Boundary(scheduler.plan, "task", _task_name(func), NodeSettings())
-    scope = Scope(scheduler.plan.pipeline, scheduler.parent, scheduler.plan.auto)
+def _task(func: Callable[..., Any], scope: _Inside) -> Callable[..., Any]:
+    boundary = _Boundary(scope.plan, "task", _task_name(func), NodeSettings())
     is_async = inspect.iscoroutinefunction(func) or inspect.iscoroutinefunction(getattr(func, "__call__", None))
 
     def call_of(args: Any, kwargs: Any, engine: Any) -> NodeCall:
         token = CURRENT.set(scope)  # LangGraph may run the task in a context that the node never had
         try:
-            return boundary.call((args, kwargs), var_child_runnable_config.get() or {}, engine)
+            return boundary.call((args, kwargs), var_child_runnable_config.get(), engine)
         finally:
             CURRENT.reset(token)
 
     async def async_task(*args: Any, **kwargs: Any) -> Any:
         async def engine(call: NodeCall) -> Any:
             inner_args, inner_kwargs = call.input
-            with boundary.enter(call, call.config):  # type: ignore[arg-type]
+            with _Inside(boundary, call):
                 if is_async:
                     return await func(*inner_args, **inner_kwargs)
                 return await run_in_executor(None, func, *inner_args, **inner_kwargs)
 
-        return await run_async(boundary.pipeline, call_of(args, kwargs, engine))
+        return await boundary.run(call_of(args, kwargs, engine))
 
     def sync_task(*args: Any, **kwargs: Any) -> Any:
         def work(call: NodeCall) -> Any:
             inner_args, inner_kwargs = call.input
-            with boundary.enter(call, call.config):  # type: ignore[arg-type]
+            with _Inside(boundary, call):
                 return func(*inner_args, **inner_kwargs)
 
         return run_sync(boundary.pipeline, call_of(args, kwargs, None), work)
 
-    return _named_like(func, async_task if scheduler.is_async or is_async else sync_task)
+    return _named_like(func, async_task if scope.is_async or is_async else sync_task)
 
 
 def _task_name(func: Callable[..., Any]) -> str:
@@ -270,17 +278,17 @@ class _Route(Runnable[Any, Any]):
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         def work(call: NodeCall) -> Any:
-            with self.boundary.enter(call, call.config):  # type: ignore[arg-type]
+            with _Inside(self.boundary, call):
                 return self.path.invoke(call.input, call.config, **kwargs)  # type: ignore[arg-type]
 
-        return run_sync(self.boundary.pipeline, self.boundary.call(input, config or {}, None), work)
+        return run_sync(self.boundary.pipeline, self.boundary.call(input, config, None), work)
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         async def engine(call: NodeCall) -> Any:
-            with self.boundary.enter(call, call.config):  # type: ignore[arg-type]
+            with _Inside(self.boundary, call):
                 return await self.path.ainvoke(call.input, call.config, **kwargs)  # type: ignore[arg-type]
 
-        return await run_async(self.boundary.pipeline, self.boundary.call(input, config or {}, engine))
+        return await self.boundary.run(self.boundary.call(input, config, engine))
 
 
 def route_writers(writers: Sequence[Runnable[Any, Any]], plan: Plan, node: str) -> list[Runnable[Any, Any]]:

@@ -23,8 +23,7 @@ class RunHooks:
 
     def stream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:
         if (merged := within_scope(self)) is not self:
-            yield from merged.stream(input, config, **kwargs)
-            return
+            return merged.stream(input, config, **kwargs)  # type: ignore[no-any-return]
         plan, call = _begin(self, input, config)
 
         def start(inner: NodeCall) -> Iterator[Any]:
@@ -32,29 +31,21 @@ class RunHooks:
             return _scoped(chunks, Scope(plan.pipeline, inner, plan.auto))
 
         if not plan.pipeline.wraps("run", call.off):
-            yield from start(call)
-            return
-        yield from stream_sync(plan.pipeline, call, start, lambda: _LastState(kwargs))
+            return start(call)
+        return stream_sync(plan.pipeline, call, start, lambda: _LastState(kwargs))
 
-    async def astream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:
+    def astream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:
         if (merged := within_scope(self)) is not self:
-            async with aclosing(merged.astream(input, config, **kwargs)) as merged_chunks:
-                async for chunk in merged_chunks:
-                    yield chunk
-            return
+            return merged.astream(input, config, **kwargs)  # type: ignore[no-any-return]
         plan, call = _begin(self, input, config)
 
         def start(inner: NodeCall) -> AsyncIterator[Any]:
             chunks = super(RunHooks, self).astream(inner.input, config, **kwargs)  # type: ignore[misc]
             return _ascoped(chunks, Scope(plan.pipeline, inner, plan.auto))
 
-        if plan.pipeline.wraps("run", call.off):
-            chunks = stream_async(plan.pipeline, call, start, lambda: _LastState(kwargs), [])
-        else:
-            chunks = start(call)
-        async with aclosing(chunks):  # type: ignore[type-var]
-            async for chunk in chunks:
-                yield chunk
+        if not plan.pipeline.wraps("run", call.off):
+            return start(call)
+        return stream_async(plan.pipeline, call, start, lambda: _LastState(kwargs), [])
 
 
 _WITHIN: WeakKeyDictionary[Any, WeakKeyDictionary[Pipeline, Any]] = WeakKeyDictionary()
@@ -65,7 +56,7 @@ def within_scope(graph: Any) -> Any:
     from chainops.adapters.langgraph import instrument, plan_of
 
     scope = CURRENT.get()
-    if scope is None or not scope.auto:
+    if scope is None or not scope.inside:
         return graph
     plan = plan_of(graph)
     if plan is not None and plan.pipeline.covers(scope.pipeline):
@@ -87,7 +78,7 @@ def _begin(graph: Any, input: Any, config: RunnableConfig | None) -> tuple[Any, 
     if parent is not None:
         run, merged = parent.run, config or {}
     else:
-        merged = ensure_config(graph.config, config)
+        merged = config or {} if graph.config is None else ensure_config(graph.config, config)
         run = new_run(plan.graph, merged)
     path = "" if parent is None else parent.path
     settings = plan.pipeline.settings_for(path)
@@ -97,8 +88,7 @@ def _begin(graph: Any, input: Any, config: RunnableConfig | None) -> tuple[Any, 
         name=plan.graph,
         path=path,
         config=merged,
-        metadata=settings.metadata,
-        off=settings.off,
+        settings=settings,
         parent=parent,
         engine=_no_engine,
         input=input,

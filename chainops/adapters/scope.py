@@ -11,7 +11,6 @@ import time
 import uuid
 from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
 from os import urandom
 from typing import TYPE_CHECKING, Any
 
@@ -23,13 +22,19 @@ if TYPE_CHECKING:
 __all__ = ["CURRENT", "Scope", "new_run", "run_id_v7"]
 
 
-@dataclass(frozen=True, slots=True)
 class Scope:
-    """The enclosing call, the pipeline that it went through, and whether inner calls are picked up unasked."""
+    """The enclosing call and the pipeline that it went through.
 
-    pipeline: Pipeline
-    call: Call
-    auto: bool
+    ``auto``: whether that graph picks up models, tools, retrievers and graphs unasked.
+    ``inside``: whether this is such a graph and the code of a node, task, route or tool is running, and not only
+    LangGraph's between two nodes.
+    """
+
+    __slots__ = ("auto", "call", "inside", "pipeline")
+
+    def __init__(self, pipeline: Pipeline, call: Call, auto: bool) -> None:
+        self.pipeline, self.call, self.auto = pipeline, call, auto
+        self.inside = auto and call.kind != "run"
 
 
 CURRENT: ContextVar[Scope | None] = ContextVar("chainops_scope", default=None)
@@ -50,7 +55,8 @@ def run_id_v7() -> str:
 
 def new_run(graph: str, config: Mapping[str, Any]) -> RunContext:
     """The context of a run that starts here, read from its RunnableConfig."""
-    thread = (config.get("configurable") or {}).get("thread_id")
+    configurable = config.get("configurable")
+    thread = configurable.get("thread_id") if configurable else None
     return RunContext(
         run_id=run_id_v7(),
         thread_id=None if thread is None else str(thread),

@@ -20,7 +20,7 @@ def around_tool(run: Callable[..., Any]) -> Callable[..., Any]:
 
     def wrapped(tool: Any, tool_input: Any, *args: Any, **kwargs: Any) -> Any:
         scope = CURRENT.get()
-        if scope is None or not scope.auto:
+        if scope is None or not scope.inside:
             return run(tool, tool_input, *args, **kwargs)
         visit = _Visit(scope, "tool", tool, tool_input, kwargs)
         return run_sync(
@@ -35,7 +35,7 @@ def around_tool_async(arun: Callable[..., Any]) -> Callable[..., Any]:
 
     async def wrapped(tool: Any, tool_input: Any, *args: Any, **kwargs: Any) -> Any:
         scope = CURRENT.get()
-        if scope is None or not scope.auto:
+        if scope is None or not scope.inside:
             return await arun(tool, tool_input, *args, **kwargs)
         visit = _Visit(scope, "tool", tool, tool_input, kwargs)
 
@@ -52,7 +52,7 @@ def around_retriever(invoke: Callable[..., Any]) -> Callable[..., Any]:
 
     def wrapped(retriever: Any, input: Any, config: Any = None, **kwargs: Any) -> Any:
         scope = CURRENT.get()
-        if scope is None or not scope.auto:
+        if scope is None or not scope.inside:
             return invoke(retriever, input, config, **kwargs)
         visit = _Visit(scope, "retriever", retriever, input, {})
         return run_sync(
@@ -69,7 +69,7 @@ def around_retriever_async(ainvoke: Callable[..., Any]) -> Callable[..., Any]:
 
     async def wrapped(retriever: Any, input: Any, config: Any = None, **kwargs: Any) -> Any:
         scope = CURRENT.get()
-        if scope is None or not scope.auto:
+        if scope is None or not scope.inside:
             return await ainvoke(retriever, input, config, **kwargs)
         visit = _Visit(scope, "retriever", retriever, input, {})
 
@@ -95,8 +95,7 @@ class _Visit:
             path=parent.path,
             attempt=parent.attempt,
             config=options.get("config") or parent.config,
-            metadata=parent.metadata,
-            off=parent.off,
+            settings=parent.settings,
             parent=parent,
             engine=_no_engine,
             args=args,
