@@ -151,15 +151,14 @@ async def test_a_forced_call_is_made_even_by_a_model_that_would_not(chain: Chain
 @pytest.mark.llama
 @pytest.mark.parametrize("unwanted", [b"\t", b"\x7f", b"<|im_start|>"])
 async def test_a_forced_call_holds_no_control_characters_and_no_control_tokens(chain: Chain, unwanted: bytes) -> None:
-    field = {"type": "string", "maxLength": 3}
+    field = {"type": "string", "maxLength": 30}
     schema = {"title": "f", "type": "object", "properties": {"a": field}, "required": ["a"]}
     model = chain([b'<tool_call>{"name":"f","arguments":{"a":"x', unwanted, b"z"])
     answer = await model.bind_tools([schema], tool_choice="f").ainvoke("go")
     [call] = answer.tool_calls
     assert call["args"]["a"].startswith("x")
     assert call["args"]["a"].isprintable()
-    assert "im_start" not in call["args"]["a"]
-    assert answer.usage_metadata["output_tokens"] < 40
+    assert "z" not in call["args"]["a"]  # what only follows the unwanted token
 
 
 @pytest.mark.llama
