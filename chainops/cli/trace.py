@@ -325,9 +325,13 @@ def _warn_of_drops(reader: Reader) -> None:
 
 
 def _print(renderable: Any) -> None:
+    """To the terminal's width; wide, where the reader is a file or another program."""
     from rich.console import Console
 
-    Console(soft_wrap=True).print(renderable)
+    console = Console()
+    if not console.is_terminal:
+        console.width = 240
+    console.print(renderable)
 
 
 def _print_json(value: Any) -> None:

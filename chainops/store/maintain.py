@@ -48,8 +48,10 @@ def check(path: str | Path) -> CheckReport:
             " (SELECT coalesce(sum(dropped), 0) FROM process)"
         ).fetchone()
         return CheckReport(tuple(problems), SCHEMA_VERSION, Path(path).stat().st_size, runs, spans, dropped)
-    except sqlite3.Error as error:
+    except sqlite3.OperationalError as error:
         raise explain(error, path) from error
+    except sqlite3.DatabaseError as error:  # too damaged to be read to its end
+        return CheckReport((str(error),), SCHEMA_VERSION, Path(path).stat().st_size, 0, 0, 0)
     finally:
         connection.close()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from chainops.errors import SetupError
 from chainops.store.schema import connect, explain, immediate, open_reader
-from chainops.store.search import unindex_run
+from chainops.store.search import compact_index, unindex_run
 
 __all__ = ["PruneReport", "prune"]
 
@@ -98,6 +98,9 @@ def _prune(
         if not rows:
             break
     if not dry_run:
+        if runs:
+            compact_index(connection)
+            connection.execute("PRAGMA incremental_vacuum").fetchall()
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         used = _used(connection)
     return PruneReport(runs, spans, before, max(0, int(used)))

@@ -113,6 +113,18 @@ def unindex_run(connection: sqlite3.Connection, run: int) -> None:
         connection.executemany(delete, [row for row in texts_of(connection, run) if row[0] in known])
 
 
+def compact_index(connection: sqlite3.Connection, pages: int = 200) -> None:
+    """Merge the index into one piece, in short transactions: only then is what was deleted from it really gone."""
+    step = -pages  # a negative number begins a full merge, positive ones continue it
+    while True:
+        before = connection.total_changes
+        with immediate(connection):
+            connection.execute("INSERT INTO span_search (span_search, rank) VALUES ('merge', ?)", (step,))
+        if connection.total_changes - before < 2:  # SQLite's own sign that nothing is left to do
+            return
+        step = pages
+
+
 def terms_of(query: str) -> list[str]:
     """Words and "quoted phrases" of a query; all of them must occur. A trailing * matches beginnings."""
     found = [phrase or word for phrase, word in re.findall(r'"([^"]+)"|(\S+)', query)]
