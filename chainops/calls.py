@@ -182,6 +182,7 @@ def _quick_init(cls: type[T]) -> type[T]:
     return cls
 
 
+@_quick_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
     """The run that a call belongs to: equal for every call of one graph run, nested graphs included.

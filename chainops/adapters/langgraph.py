@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -20,21 +19,13 @@ from langgraph.pregel._read import DEFAULT_BOUND, PregelNode
 
 from chainops.adapters.node import NodeStep, route_writers
 from chainops.adapters.run import RunHooks
+from chainops.adapters.scope import Plan
 from chainops.errors import SetupError
 from chainops.pipeline import NodeSettings, Pipeline
 
-__all__ = ["Plan", "instrument", "plan_of"]
+__all__ = ["instrument"]
 
 Graph = TypeVar("Graph", bound=Pregel)  # type: ignore[type-arg]
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How one graph is instrumented."""
-
-    pipeline: Pipeline
-    graph: str
-    auto: bool
 
 
 class InstrumentedNode(PregelNode):
@@ -87,14 +78,6 @@ def _with_nodes(graph: Graph, plan: Plan) -> Graph:
     inner = Plan(plan.pipeline, graph.name, plan.auto)
     new.nodes = {name: _instrument_node(node, inner, name) for name, node in graph.nodes.items()}
     return new
-
-
-def plan_of(graph: Pregel[Any, Any, Any, Any]) -> Plan | None:
-    """How ``graph`` is instrumented, or None."""
-    for node in graph.nodes.values():
-        if isinstance(node, InstrumentedNode):
-            return node.plan
-    return None
 
 
 def instrument(graph: Graph, pipeline: Pipeline | Sequence[Any], *, auto: bool = True) -> Graph:

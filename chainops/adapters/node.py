@@ -17,14 +17,12 @@ from langgraph.graph._branch import BranchSpec
 from chainops.adapters.bridge import run_async, run_sync
 from chainops.adapters.heartbeat import Heartbeat
 from chainops.adapters.messages import keep_ids
-from chainops.adapters.scope import CURRENT, Scope, new_run
+from chainops.adapters.scope import CURRENT, Plan, Scope, new_run
 from chainops.calls import NodeCall
 from chainops.pipeline import NodeSettings
 
 if TYPE_CHECKING:
     from langgraph.types import TimeoutPolicy
-
-    from chainops.adapters.langgraph import Plan
 
 __all__ = ["NodeStep", "rewind_interrupts", "route_writers"]
 

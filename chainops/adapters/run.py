@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -11,7 +10,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph._internal._config import ensure_config
 
 from chainops.adapters.bridge import stream_async, stream_sync
-from chainops.adapters.scope import CURRENT, Scope, new_run
+from chainops.adapters.scope import CURRENT, Plan, Scope, new_run, plan_of
 from chainops.calls import NodeCall
 from chainops.pipeline import Pipeline
 
@@ -53,8 +52,6 @@ _WITHIN: WeakKeyDictionary[Any, WeakKeyDictionary[Pipeline, Any]] = WeakKeyDicti
 
 def within_scope(graph: Any) -> Any:
     """``graph``, or an instrumented copy of it where the enclosing node's layers must be around its nodes too."""
-    from chainops.adapters.langgraph import instrument, plan_of
-
     scope = CURRENT.get()
     if scope is None or not scope.inside:
         return graph
@@ -63,13 +60,13 @@ def within_scope(graph: Any) -> Any:
         return graph
     copies = _WITHIN.setdefault(graph, WeakKeyDictionary())
     if scope.pipeline not in copies:
+        from chainops.adapters.langgraph import instrument
+
         copies[scope.pipeline] = instrument(graph, scope.pipeline)
     return copies[scope.pipeline]
 
 
-def _begin(graph: Any, input: Any, config: RunnableConfig | None) -> tuple[Any, NodeCall]:
-    from chainops.adapters.langgraph import plan_of
-
+def _begin(graph: Any, input: Any, config: RunnableConfig | None) -> tuple[Plan, NodeCall]:
     plan = plan_of(graph)
     if plan is None:
         raise AssertionError("a graph with run hooks has instrumented nodes")
@@ -125,7 +122,7 @@ class _LastState:
         return self.last
 
 
-def _scoped(chunks: Iterator[Any], scope: Scope) -> Iterator[Any]:
+def _scoped(chunks: Generator[Any], scope: Scope) -> Iterator[Any]:
     """Set the scope while the graph works, not while its consumer does."""
     try:
         while True:
@@ -138,11 +135,12 @@ def _scoped(chunks: Iterator[Any], scope: Scope) -> Iterator[Any]:
                 CURRENT.reset(token)
             yield chunk
     finally:
-        chunks.close()  # type: ignore[attr-defined]
+        chunks.close()
 
 
-async def _ascoped(chunks: AsyncIterator[Any], scope: Scope) -> AsyncIterator[Any]:
-    async with aclosing(chunks):  # type: ignore[type-var]
+async def _ascoped(chunks: AsyncGenerator[Any], scope: Scope) -> AsyncIterator[Any]:
+    """As :func:`_scoped`."""
+    try:
         while True:
             token = CURRENT.set(scope)
             try:
@@ -152,3 +150,5 @@ async def _ascoped(chunks: AsyncIterator[Any], scope: Scope) -> AsyncIterator[An
             finally:
                 CURRENT.reset(token)
             yield chunk
+    finally:
+        await chunks.aclose()

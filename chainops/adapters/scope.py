@@ -6,12 +6,13 @@ the code of middleware runs outside any scope: a model that a middleware calls i
 
 from __future__ import annotations
 
+import os
+import random
 import threading
 import time
-import uuid
 from collections.abc import Mapping
 from contextvars import ContextVar
-from os import urandom
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from chainops.calls import Call, RunContext
@@ -19,7 +20,24 @@ from chainops.calls import Call, RunContext
 if TYPE_CHECKING:
     from chainops.pipeline import Pipeline
 
-__all__ = ["CURRENT", "Scope", "new_run", "run_id_v7"]
+__all__ = ["CURRENT", "Plan", "Scope", "new_run", "plan_of", "run_id_v7"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How one graph is instrumented."""
+
+    pipeline: Pipeline
+    graph: str
+    auto: bool
+
+
+def plan_of(graph: Any) -> Plan | None:
+    """How ``graph`` is instrumented, or None."""
+    for node in graph.nodes.values():
+        plan: Plan | None = node.__dict__.get("plan")
+        return plan
+    return None
 
 
 class Scope:
@@ -41,6 +59,9 @@ CURRENT: ContextVar[Scope | None] = ContextVar("chainops_scope", default=None)
 
 _last = 0
 _lock = threading.Lock()
+_random = random.Random()  # noqa: S311 - for uniqueness, not for secrets; seeded by the system, apart from the user's
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_random.seed)
 
 
 def run_id_v7() -> str:
@@ -49,8 +70,9 @@ def run_id_v7() -> str:
     with _lock:
         # 12 bits below the millisecond keep ids made within one millisecond in order
         _last = stamp = max(time.time_ns() * 4096 // 1_000_000, _last + 1)
-    value = (stamp >> 12) << 80 | 7 << 76 | (stamp & 0xFFF) << 64 | 2 << 62 | int.from_bytes(urandom(8), "big") >> 2
-    return str(uuid.UUID(int=value))
+        noise = _random.getrandbits(62)
+    h = f"{(stamp >> 12) << 80 | 7 << 76 | (stamp & 0xFFF) << 64 | 2 << 62 | noise:032x}"
+    return f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}"
 
 
 def new_run(graph: str, config: Mapping[str, Any]) -> RunContext:

@@ -18,8 +18,9 @@ from langgraph.graph.state import StateGraph
 from langgraph.pregel import Pregel
 
 from chainops import Middleware, Pipeline, instrument
-from chainops.adapters.langgraph import InstrumentedNode, Plan, _instrument_node
 from chainops.adapters.ambient import install
+from chainops.adapters.langgraph import InstrumentedNode, _instrument_node
+from chainops.adapters.scope import Plan
 from chainops.pipeline import ALL_KINDS
 
 SEEN: Counter[str] = Counter()
