@@ -197,7 +197,8 @@ class Trace(Middleware):
             span.output = self._masking.payload(result)
         except Exception as error:  # noqa: BLE001
             self._own_failure(error)
-        span.status = "ok"
+        # LangGraph ends a run that waits for a person like any other.
+        span.status = "paused" if span.parent is None and span.run.paused else "ok"
         span.finish()
 
     def _failed(self, span: TraceSpan, error: BaseException) -> None:

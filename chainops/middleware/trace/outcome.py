@@ -23,6 +23,7 @@ def note_error(span: TraceSpan, error: BaseException) -> None:
         interrupt = getattr(sys.modules["langgraph.errors"], "GraphInterrupt", ())
         if isinstance(error, interrupt):
             span.status = "paused"
+            span.run.paused = True
             span.output = span.run.masking.payload(error.args[0] if error.args else None)
         else:
             span.status = "ok"

@@ -81,9 +81,9 @@ class Masking:
 
 
 class TraceRun(RunState):
-    """A run, and how its spans are masked and where they go."""
+    """A run, how its spans are masked, where they go, and whether a node in it waits for a person."""
 
-    __slots__ = ("masking", "sink", "writer")
+    __slots__ = ("masking", "paused", "sink", "writer")
 
     def __init__(self, context: RunContext, graph: str, masking: Masking, sink: Sink, writer: object) -> None:
         metadata = masking.mapping(context.metadata) if context.metadata else EMPTY
@@ -92,6 +92,7 @@ class TraceRun(RunState):
         self.masking = masking
         self.sink = sink
         self.writer = writer
+        self.paused = False
 
 
 class TraceSpan(SpanRecord):

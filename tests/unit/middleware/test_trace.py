@@ -6,7 +6,7 @@ import threading
 import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 
-from chainops.calls import ModelCall, ModelResult, NodeCall, RunContext, ToolCall
+from chainops.calls import ModelCall, ModelResult, NodeCall, NodeSettings, RunContext, ToolCall
 from chainops.errors import Blocked, SetupError
 from chainops.middleware.trace import Trace
 from chainops.pipeline import Middleware, Pipeline
@@ -225,7 +225,7 @@ async def test_annotations_steps_scores_and_artifacts_land_on_the_span(trace, pa
             step.set(kept=1)
         return {}
 
-    await through(trace, node(engine, off=frozenset({"rails", "pii"})))
+    await through(trace, node(engine, settings=NodeSettings(off={"rails", "pii"})))
     trace.flush()
     span, step = rows(path)
     assert json.loads(span["attributes"]) == {"off": ["pii", "rails"], "cache": {"hit": False, "key": "k"}}
