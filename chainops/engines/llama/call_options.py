@@ -8,7 +8,6 @@ from typing import Any
 
 from chainops.engines.llama.request import Ask
 from chainops.engines.llama.sampling import Sampling
-from chainops.engines.llama.tools import tool_grammar
 from chainops.errors import CallError, SetupError
 
 __all__ = ["make_ask", "tool_choice_name"]
@@ -93,7 +92,7 @@ def make_ask(
         sampling=Sampling(**options),
         max_tokens=max_tokens,
         stop=tuple(stop),
-        grammar=tool_grammar(tools, choice) if forced else "",
+        forced=choice if forced else "",
         timeout=timeout,
     )
 

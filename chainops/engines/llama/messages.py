@@ -45,7 +45,8 @@ def _as_dict(message: BaseMessage) -> dict[str, Any]:
             ]
         entry["content"] += "".join(call["args"] or "" for call in message.invalid_tool_calls)
     elif isinstance(message, (ToolMessage, FunctionMessage)):
-        entry["name"] = message.name or ""
+        if message.name:
+            entry["name"] = message.name
         entry["tool_call_id"] = getattr(message, "tool_call_id", "")
     return entry
 

@@ -23,7 +23,7 @@ class Ask:
         sampling: how tokens are chosen.
         max_tokens: at most this many tokens; None: as many as the context holds.
         stop: the answer ends before the first of these strings.
-        grammar: GBNF that the answer must match; empty: none.
+        forced: name of the tool that must be called, or "any"; empty: nothing is forced.
         timeout: seconds from now until the call fails; None: never.
     """
 
@@ -33,7 +33,7 @@ class Ask:
     sampling: Sampling = field(default_factory=Sampling)
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
-    grammar: str = ""
+    forced: str = ""
     timeout: float | None = None
 
 

@@ -11,6 +11,7 @@ from chainops.engines.llama.loading import Loaded
 from chainops.engines.llama.request import Finished, Request
 from chainops.engines.llama.sampling import Sampler
 from chainops.engines.llama.text import TextStream
+from chainops.engines.llama.tools import tool_grammar
 from chainops.errors import CallError, ChainopsError
 
 __all__ = ["Stats", "Worker"]
@@ -62,7 +63,8 @@ class Worker:
         prompt = self._loaded.encoder.encode(ask.messages, ask.tools)
         if not prompt or len(prompt) + 1 > self._native.n_ctx:
             raise ContextOverflow(len(prompt), self._native.n_ctx)
-        sampler = Sampler(self._native, ask.sampling, ask.grammar)
+        grammar = tool_grammar(ask.tools, ask.forced) if ask.forced else ""
+        sampler = Sampler(self._native, ask.sampling, grammar)
         try:
             cached = self._prefill(request, prompt)
             ready = time.monotonic()
