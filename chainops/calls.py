@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar
 from chainops.errors import SetupError
 
 if TYPE_CHECKING:
-    from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+    from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolCallChunk
 
 __all__ = [
     "Call",
@@ -140,7 +140,11 @@ class NodeSettings:
                 code="setup.node",
             )
         off = value.get("off", ())
-        if isinstance(off, str) or not isinstance(off, Sequence | set | frozenset) or not all(isinstance(n, str) for n in off):
+        if (
+            isinstance(off, str)
+            or not isinstance(off, Sequence | set | frozenset)
+            or not all(isinstance(n, str) for n in off)
+        ):
             raise SetupError(
                 f"'off' of {where} is {off!r}, not a list of middleware names",
                 hint='Write "off": ["cache"].',
@@ -178,7 +182,7 @@ def _quick_init(cls: type[T]) -> type[T]:
             parameters.append(f.name)
         body.append(f"    set_{f.name}(self, {value})")
     exec("\n".join([f"def __init__(self, *, {', '.join(parameters)}):", *body]), scope)  # noqa: S102 - as dataclasses does
-    cls.__init__ = scope["__init__"]  # type: ignore[misc]
+    cls.__init__ = scope["__init__"]  # type: ignore[method-assign]
     return cls
 
 
@@ -322,6 +326,16 @@ class ToolCall(Call):
         return self.args
 
 
+def tool_call_chunks(message: AIMessage) -> list[ToolCallChunk]:
+    """The tool calls of a whole message in the form that a stream carries them."""
+    from langchain_core.messages.tool import tool_call_chunk
+
+    return [
+        tool_call_chunk(name=call["name"], args=json.dumps(call["args"]), id=call["id"], index=i)
+        for i, call in enumerate(message.tool_calls)
+    ]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelResult:
     """What a model answered.
@@ -351,13 +365,14 @@ class ModelResult:
 
         if isinstance(self.message, AIMessageChunk):
             return self.message
-        fields = {k: getattr(self.message, k) for k in ("content", "additional_kwargs", "response_metadata", "name", "id")}
-        calls = [
-            {"type": "tool_call_chunk", "name": c["name"], "args": json.dumps(c["args"]), "id": c["id"], "index": i}
-            for i, c in enumerate(self.message.tool_calls)
-        ]
+        fields = {
+            k: getattr(self.message, k) for k in ("content", "additional_kwargs", "response_metadata", "name", "id")
+        }
         return AIMessageChunk(
-            **fields, usage_metadata=self.message.usage_metadata, tool_call_chunks=calls, chunk_position="last"
+            **fields,
+            usage_metadata=self.message.usage_metadata,
+            tool_call_chunks=tool_call_chunks(self.message),
+            chunk_position="last",
         )
 
     def replace(self, **changes: Any) -> ModelResult:

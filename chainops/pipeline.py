@@ -6,7 +6,7 @@ import asyncio
 import difflib
 import re
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
@@ -29,6 +29,7 @@ from chainops.errors import SetupError, is_control_flow
 __all__ = ["Middleware", "NodeSettings", "PerLoop", "Pipeline"]
 
 T = TypeVar("T")
+Chain = Callable[[Any], Coroutine[Any, Any, Any]]
 Streaming = Literal["transparent", "window", "buffered"]
 
 NODE_KINDS: frozenset[Kind] = frozenset({"run", "node", "route", "task"})
@@ -107,7 +108,7 @@ class Pipeline:
         for glob, settings in self.nodes.items():
             self.check_off(settings, f"nodes[{glob!r}]")
         self.inline = not any(m.suspends for m in self.middleware)
-        self._chains: dict[tuple[Kind, frozenset[str]], Handler] = {}
+        self._chains: dict[tuple[Kind, frozenset[str]], Chain] = {}
         self._settings: dict[str, NodeSettings] = {}
         self._merged: weakref.WeakKeyDictionary[Pipeline, Pipeline] = weakref.WeakKeyDictionary()
 
@@ -118,14 +119,14 @@ class Pipeline:
         """True when some layer would see a call of this kind."""
         return self.chain(kind, off) is not _terminal
 
-    def chain(self, kind: Kind, off: frozenset[str] = frozenset()) -> Handler:
+    def chain(self, kind: Kind, off: frozenset[str] = frozenset()) -> Chain:
         """The composed handler for a kind: runs the layers, then ``call.engine``. Built once, then looked up."""
         try:
             return self._chains[kind, off]
         except KeyError:
             return self._chains.setdefault((kind, off), self._compose(kind, off))
 
-    def _compose(self, kind: Kind, off: frozenset[str]) -> Handler:
+    def _compose(self, kind: Kind, off: frozenset[str]) -> Chain:
         hook_name = _hook_name(kind)
         handler: Handler = _terminal
         for layer in reversed(self.middleware):
@@ -133,7 +134,7 @@ class Pipeline:
             if overridden and kind in layer.kinds and layer.name not in off:
                 buffered = kind == "model" and layer.streaming == "buffered"
                 handler = (_buffered if buffered else _link)(getattr(layer, hook_name), handler)
-        return handler if handler is _terminal else _guarded(handler)
+        return _terminal if handler is _terminal else _guarded(handler)
 
     async def run(self, call: Call) -> Any:
         """Send ``call`` through the layers to ``call.engine``."""
@@ -197,7 +198,9 @@ class Pipeline:
     def covers(self, other: Pipeline) -> bool:
         """True when every layer object of ``other`` stands in this pipeline, and its node settings too."""
         mine = {id(m) for m in self.middleware}
-        return self is other or (mine.issuperset(map(id, other.middleware)) and other.nodes.items() <= self.nodes.items())
+        return self is other or (
+            mine.issuperset(map(id, other.middleware)) and other.nodes.items() <= self.nodes.items()
+        )
 
 
 class PerLoop(Generic[T]):
@@ -239,7 +242,7 @@ async def _terminal(call: Call) -> Any:
     return result
 
 
-def _guarded(chain: Handler) -> Handler:
+def _guarded(chain: Handler) -> Chain:
     async def guarded(call: Call) -> Any:
         try:
             result = await chain(call)
@@ -263,10 +266,12 @@ def _buffered(hook: Callable[[Any, Handler], Any], call_next: Handler) -> Handle
     """For a layer that changes results only: nothing of the stream leaves before it has returned."""
 
     async def buffered(call: ModelCall) -> ModelResult:
+        result: ModelResult
         if not call.streaming:
-            return await hook(call, call_next)
-        result: ModelResult = await hook(call.replace(emit=_discard), call_next)
-        await call.emit(result.as_chunk())
+            result = await hook(call, call_next)
+        else:
+            result = await hook(call.replace(emit=_discard), call_next)
+            await call.emit(result.as_chunk())
         return result
 
     return buffered

@@ -30,7 +30,7 @@ _MODEL_ENTRIES = (
 
 def install() -> None:
     """Patch the base classes of LangChain and LangGraph, once."""
-    global _installed
+    global _installed  # noqa: PLW0603 - once per process is what it says
     with _lock:
         if _installed:
             return

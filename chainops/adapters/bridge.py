@@ -137,9 +137,9 @@ def stream_sync(
             try:
                 for chunk in start(request.call):
                     got.add(chunk)
-                    _drive(request.call.emit(chunk))
+                    _drive(_emit(request.call.emit, chunk))
                     yield from _drained(out)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - the layers decide about it
                 resume, value = coroutine.throw, error
             else:
                 resume, value = coroutine.send, got.result()
@@ -189,10 +189,10 @@ async def _inline_stream(
                         if request.call.emit is edge:
                             yield chunk
                             continue
-                        _drive(request.call.emit(chunk))
+                        _drive(_emit(request.call.emit, chunk))
                         for ready in _drained(out):
                             yield ready
-            except (Exception, asyncio.CancelledError) as error:
+            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the layers decide about it
                 resume, value = coroutine.throw, error
             else:
                 resume, value = coroutine.send, got.result()
@@ -250,7 +250,7 @@ def _drained(out: list[Any]) -> list[Any]:
 
 
 def _closing(iterator: AsyncIterator[Any]) -> Any:
-    return aclosing(iterator) if hasattr(iterator, "aclose") else _NotClosing(iterator)  # type: ignore[type-var]
+    return aclosing(iterator) if hasattr(iterator, "aclose") else _NotClosing(iterator)
 
 
 class _NotClosing:
@@ -304,6 +304,8 @@ _PORTAL = _Portal()
 class _Session:
     """One synchronous call whose layers run on the portal loop, and whose work runs on the calling thread."""
 
+    call: Any
+
     def __init__(self, pipeline: Pipeline, call: Call) -> None:
         if _PORTAL.is_here():
             raise CallError(
@@ -341,7 +343,9 @@ class _Session:
     def _soon(self, callback: Callable[..., Any], *args: Any) -> None:
         self.loop.call_soon_threadsafe(callback, *args, context=contextvars.Context())
 
-    def drive(self, feed: Callable[[Any], Generator[Any, None, Any]], *, streams: bool = False) -> Generator[Any, None, Any]:
+    def drive(
+        self, feed: Callable[[Any], Generator[Any, None, Any]], *, streams: bool = False
+    ) -> Generator[Any, None, Any]:
         """Serve the layers until they are done: yields what leaves them, returns the result."""
         context, call, emit = contextvars.copy_context(), self.call, self._edge if streams else None
 
@@ -363,7 +367,7 @@ class _Session:
                         raise payload
                     return payload
         finally:
-            self.call = call = None  # type: ignore[assignment]
+            self.call = call = None
             if not finished:
                 self._abandon()
 

@@ -13,11 +13,12 @@ from weakref import WeakKeyDictionary
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessageChunk
+from langchain_core.messages.ai import add_ai_message_chunks
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
 from chainops.adapters.bridge import run_async, run_sync, stream_async, stream_sync
 from chainops.adapters.scope import CURRENT, new_run
-from chainops.adapters.tokens import relay_async, relay_sync
+from chainops.adapters.tokens import no_relay, relay_async, relay_sync
 from chainops.calls import EMPTY, NO_SETTINGS, ModelCall, ModelResult
 from chainops.errors import CallError
 from chainops.pipeline import Pipeline
@@ -58,7 +59,7 @@ def _original(cls: type) -> type[BaseChatModel]:
 
 def _share(model: Model, cls: type) -> Model:
     """An object of ``cls`` on the same attribute dictionary as ``model``."""
-    new = cls.__new__(cls)
+    new: Any = object.__new__(cls)
     for name in _SHARED:
         object.__setattr__(new, name, getattr(model, name))
     return new  # type: ignore[no-any-return]
@@ -146,7 +147,7 @@ def _leaves(cls: type[BaseChatModel], bound: Pipeline | None) -> dict[str, Calla
 
         call = door.call(messages, stop, params, streaming=False)
         if door.pipeline is None:
-            relay = lambda call: run_manager  # noqa: E731
+            relay = no_relay(run_manager)
             return _chat_result(await engine(call))
         call, relay = relay_async(call, run_manager)
         return _chat_result(await run_async(door.pipeline, call.replace(engine=engine)))
@@ -268,13 +269,7 @@ class _Answer:
         if not self.chunks:
             raise CallError("The model's stream ended without a chunk", hint="The model answered nothing; try again.")
         first, *more = self.chunks
-        return ModelResult(message=first.__add__(*more) if len(more) == 1 else _sum(first, more))  # type: ignore[arg-type]
-
-
-def _sum(first: AIMessageChunk, more: list[AIMessageChunk]) -> AIMessageChunk:
-    from langchain_core.messages.ai import add_ai_message_chunks
-
-    return add_ai_message_chunks(first, *more) if more else first
+        return ModelResult(message=add_ai_message_chunks(first, *more) if more else first)
 
 
 def _model_result(result: ChatResult) -> ModelResult:

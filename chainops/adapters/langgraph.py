@@ -67,7 +67,9 @@ def _instrument_node(node: PregelNode, plan: Plan, name: str) -> InstrumentedNod
         plan = Plan(plan.pipeline.merge(inner.pipeline), plan.graph, plan.auto or inner.auto)
     plan.pipeline.check_off(_own_settings(node, name), f"node {name!r}")
     new = InstrumentedNode.__new__(InstrumentedNode)
-    new.__dict__.update({k: v for k, v in node.__dict__.items() if k not in ("node", "flat_writers", "input_cache_key")})
+    new.__dict__.update(
+        {k: v for k, v in node.__dict__.items() if k not in ("node", "flat_writers", "input_cache_key")}
+    )
     new.plan, new.node_name = plan, name
     return new
 
@@ -107,7 +109,7 @@ def instrument(graph: Graph, pipeline: Pipeline | Sequence[Any], *, auto: bool =
 
         install()
     hooked = _hooked(type(graph))
-    new: Graph = hooked.__new__(hooked)
+    new: Graph = object.__new__(hooked)
     new.__dict__.update(_with_nodes(graph, Plan(pipeline, graph.name, auto)).__dict__)
     return new
 

@@ -221,7 +221,7 @@ def rewind_interrupts(config: Mapping[str, Any], to: int | None) -> int | None:
 
 def _task(func: Callable[..., Any], scope: _Inside) -> Callable[..., Any]:
     boundary = _Boundary(scope.plan, "task", _task_name(func), NodeSettings())
-    is_async = inspect.iscoroutinefunction(func) or inspect.iscoroutinefunction(getattr(func, "__call__", None))
+    is_async = inspect.iscoroutinefunction(func) or inspect.iscoroutinefunction(type(func).__call__)
 
     def call_of(args: Any, kwargs: Any, engine: Any) -> NodeCall:
         token = CURRENT.set(scope)  # LangGraph may run the task in a context that the node never had
@@ -301,5 +301,3 @@ def route_writers(writers: Sequence[Runnable[Any, Any]], plan: Plan, node: str) 
             )
         wrapped.append(writer)
     return wrapped
-
-

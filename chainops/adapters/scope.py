@@ -66,7 +66,7 @@ if hasattr(os, "register_at_fork"):
 
 def run_id_v7() -> str:
     """A UUIDv7 (RFC 9562): milliseconds since 1970, then random bits; ids of one process never go backwards."""
-    global _last
+    global _last  # noqa: PLW0603 - ids are ordered within the process
     with _lock:
         # 12 bits below the millisecond keep ids made within one millisecond in order
         _last = stamp = max(time.time_ns() * 4096 // 1_000_000, _last + 1)

@@ -18,9 +18,14 @@ from chainops.adapters.bridge import emit_sync
 from chainops.calls import Emit, ModelCall
 from chainops.pipeline import Pipeline
 
-__all__ = ["relay_async", "relay_sync"]
+__all__ = ["no_relay", "relay_async", "relay_sync"]
 
 Relay = Callable[[ModelCall], Any]
+
+
+def no_relay(manager: Any) -> Relay:
+    """The manager itself, for a call that no layer wraps."""
+    return lambda call: manager
 
 
 def relay_sync(call: ModelCall, manager: Any, pipeline: Pipeline) -> tuple[ModelCall, Relay]:

@@ -8,8 +8,7 @@ from importlib import import_module
 from typing import Any
 
 import typer
-from click import Command, Context
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from chainops.errors import ChainopsError
 
@@ -27,26 +26,24 @@ _GROUPS = {
 class _Lazy(TyperGroup):
     """Loads a command's module when the command is run, not before."""
 
-    def list_commands(self, ctx: Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
         return sorted(_GROUPS)
 
-    def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in _GROUPS:
             return None
         if ctx.meta.get("chainops.listing"):
-            return Command(cmd_name, help=_GROUPS[cmd_name])
+            return TyperCommand(cmd_name, help=_GROUPS[cmd_name])
         return typer.main.get_command(import_module(f"chainops.cli.{cmd_name}").app)
 
-    def format_commands(self, ctx: Context, formatter: Any) -> None:
-        ctx.meta["chainops.listing"] = True
-        super().format_commands(ctx, formatter)
-
-    def format_help(self, ctx: Context, formatter: Any) -> None:
+    def format_help(self, ctx: Any, formatter: Any) -> None:
         ctx.meta["chainops.listing"] = True
         super().format_help(ctx, formatter)
 
 
-app = typer.Typer(cls=_Lazy, no_args_is_help=True, add_completion=False, help="Middleware for LangGraph, traced into SQLite.")
+app = typer.Typer(
+    cls=_Lazy, no_args_is_help=True, add_completion=False, help="Middleware for LangGraph, traced into SQLite."
+)
 
 
 def _version(value: bool) -> None:
@@ -58,7 +55,9 @@ def _version(value: bool) -> None:
 
 
 @app.callback()
-def _root(version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version.")) -> None:
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
+) -> None:
     return None
 
 

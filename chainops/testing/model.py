@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -19,7 +18,7 @@ from langchain_core.runnables import Runnable
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field, PrivateAttr
 
-from chainops.calls import ModelCall, ModelResult
+from chainops.calls import ModelCall, ModelResult, tool_call_chunks
 from chainops.errors import CallError
 
 __all__ = ["ScriptedModel"]
@@ -54,7 +53,7 @@ class ScriptedModel(BaseChatModel):
     _turn: Iterator[int] = PrivateAttr(default_factory=itertools.count)
 
     def __init__(self, script: Sequence[Line] = (), **kwargs: Any) -> None:
-        super().__init__(script=list(script), **kwargs)
+        super().__init__(script=list(script), **kwargs)  # type: ignore[call-arg]
 
     @property
     def _llm_type(self) -> str:
@@ -163,14 +162,10 @@ def _chunks(message: AIMessage) -> Iterator[AIMessageChunk]:
     words = re.findall(r"\S+\s*|\s+", str(message.text))
     for word in words:
         yield AIMessageChunk(content=word, id=message.id)
-    calls = [
-        {"type": "tool_call_chunk", "name": c["name"], "args": json.dumps(c["args"]), "id": c["id"], "index": i}
-        for i, c in enumerate(message.tool_calls)
-    ]
     yield AIMessageChunk(
         content="",
         id=message.id,
-        tool_call_chunks=calls,
+        tool_call_chunks=tool_call_chunks(message),
         usage_metadata=message.usage_metadata,
         response_metadata=message.response_metadata,
         chunk_position="last",

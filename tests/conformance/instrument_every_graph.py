@@ -48,7 +48,7 @@ install()
 _compile, _entrypoint, _init = StateGraph.compile, entrypoint.__call__, Pregel.__init__
 
 
-def compile(self: Any, *args: Any, **kwargs: Any) -> Any:
+def compiled(self: Any, *args: Any, **kwargs: Any) -> Any:
     SEEN["graphs"] += 1
     return instrument(_compile(self, *args, **kwargs), PIPELINE)
 
@@ -69,8 +69,8 @@ def init(self: Any, *args: Any, **kwargs: Any) -> None:
         }
 
 
-compile.__wrapped__ = _compile  # type: ignore[attr-defined]
-StateGraph.compile, entrypoint.__call__, Pregel.__init__ = compile, call, init  # type: ignore[method-assign]
+compiled.__wrapped__ = _compile  # type: ignore[attr-defined]
+StateGraph.compile, entrypoint.__call__, Pregel.__init__ = compiled, call, init  # type: ignore[method-assign]
 
 
 def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: Any) -> None:

@@ -181,7 +181,9 @@ class Events(BaseCallbackHandler):
         self.seen: list[Any] = []
         self.names: dict[Any, Any] = {}
 
-    def on_chain_start(self, serialized: Any, inputs: Any, *, run_id: Any, parent_run_id: Any = None, **more: Any) -> None:
+    def on_chain_start(
+        self, serialized: Any, inputs: Any, *, run_id: Any, parent_run_id: Any = None, **more: Any
+    ) -> None:
         self.names[run_id] = more.get("name")
         steps = tuple(tag for tag in more.get("tags") or () if tag.startswith("seq"))
         self.seen.append(("chain", more.get("name"), self.names.get(parent_run_id), steps))
@@ -235,7 +237,14 @@ def everything_that_is_injected(around: Around) -> Any:
         state: State, config: RunnableConfig, *, runtime: Runtime[Context], store: Any = None, writer: StreamWriter
     ) -> Any:
         info = runtime.execution_info
-        return {"xs": [config["configurable"]["thread_id"], runtime.context["user"], runtime.store is not None, info.node_attempt]}
+        return {
+            "xs": [
+                config["configurable"]["thread_id"],
+                runtime.context["user"],
+                runtime.store is not None,
+                info.node_attempt,
+            ]
+        }
 
     def second(state: State, config: RunnableConfig, runtime: Runtime[Context]) -> Any:
         return {"xs": [runtime.context["user"], config["metadata"]["langgraph_node"]]}
@@ -319,7 +328,9 @@ def a_subgraph_as_a_node(around: Around) -> Any:
     graph = around(chain(("sub", inner), checkpointer=InMemorySaver()))
 
     async def main() -> Any:
-        seen: list[Any] = [p async for p in graph.astream({"xs": []}, THREAD, stream_mode=["updates", "values"], subgraphs=True)]
+        seen: list[Any] = [
+            p async for p in graph.astream({"xs": []}, THREAD, stream_mode=["updates", "values"], subgraphs=True)
+        ]
         state = await graph.aget_state(THREAD, subgraphs=True)
         seen.append((state.next, [inner.state and inner.state.next for inner in state.tasks]))
         seen += [p async for p in graph.astream(Command(resume="R"), THREAD, stream_mode=["updates"], subgraphs=True)]
@@ -341,7 +352,13 @@ def a_subgraph_called_inside_a_node(around: Around) -> Any:
         first = await graph.ainvoke({"xs": []}, THREAD)
         state = await graph.aget_state(THREAD, subgraphs=True)
         inside = [t.state and t.state.next for t in state.tasks]
-        return [first, state.next, inside, await graph.ainvoke(Command(resume="R"), THREAD), list(graph.get_subgraphs())]
+        return [
+            first,
+            state.next,
+            inside,
+            await graph.ainvoke(Command(resume="R"), THREAD),
+            list(graph.get_subgraphs()),
+        ]
 
     return asyncio.run(main())
 

@@ -122,7 +122,9 @@ def test_a_typing_error_in_off_is_refused_with_the_right_name() -> None:
 
 
 def test_later_globs_win_and_off_adds_up() -> None:
-    pipeline = Pipeline([], nodes={"*": {"off": ["a"], "cache": {"ttl": 1}}, "draft/*": {"off": ["b"], "cache": {"ttl": 2}}})
+    pipeline = Pipeline(
+        [], nodes={"*": {"off": ["a"], "cache": {"ttl": 1}}, "draft/*": {"off": ["b"], "cache": {"ttl": 2}}}
+    )
     settings = pipeline.settings_for("draft/write")
     assert (settings.off, settings.metadata) == ({"a", "b"}, {"cache": {"ttl": 2}})
     assert pipeline.settings_for("other").off == {"a"}

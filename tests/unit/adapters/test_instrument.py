@@ -133,7 +133,11 @@ async def test_tasks_and_their_models_are_seen() -> None:
         return await step(x)
 
     assert await instrument(flow, Pipeline([watch])).ainvoke(1) == "hi"
-    assert watch.seen[1:] == [("node", "flow", "flow"), ("task", "step", "flow/step"), ("model", "scripted", "flow/step")]
+    assert watch.seen[1:] == [
+        ("node", "flow", "flow"),
+        ("task", "step", "flow/step"),
+        ("model", "scripted", "flow/step"),
+    ]
 
 
 async def test_the_original_graph_stays_as_it_was() -> None:
@@ -281,7 +285,9 @@ async def test_a_block_is_not_retried_by_langgraphs_default_retry_policy() -> No
             asked.append(call.attempt)
             raise Blocked("not today", code="test.blocked")
 
-    graph = instrument(graph_of(("a", lambda s: s), retry_policy=RetryPolicy(initial_interval=0.001)), Pipeline([Refuse()]))
+    graph = instrument(
+        graph_of(("a", lambda s: s), retry_policy=RetryPolicy(initial_interval=0.001)), Pipeline([Refuse()])
+    )
     with pytest.raises(Blocked, match="not today"):
         await graph.ainvoke(EMPTY)
     assert asked == [1]
@@ -514,7 +520,9 @@ def test_a_layer_that_lies_about_suspending_gets_a_clear_error_in_a_sync_run() -
 
 def test_many_threads_can_run_one_instrumented_graph_at_once() -> None:
     model = ScriptedModel([lambda messages: messages[-1].content], repeat=True)
-    graph = instrument(graph_of(("a", lambda s: {"messages": [model.invoke(s["messages"])]})), Pipeline([WatchSlowly()]))
+    graph = instrument(
+        graph_of(("a", lambda s: {"messages": [model.invoke(s["messages"])]})), Pipeline([WatchSlowly()])
+    )
     answers: dict[int, str] = {}
 
     def run(i: int) -> None:

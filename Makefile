@@ -1,0 +1,62 @@
+# Two commands: `make demo` and `make test`. Each makes .venv, installs with exact versions, and runs.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+# Portable code: a native build of llama.cpp breaks on other machines, and crashes on some with AMX.
+# For a GPU: make demo CMAKE_ARGS="-DGGML_CUDA=on"
+export CMAKE_ARGS ?= -DGGML_NATIVE=OFF -DLLAVA_BUILD=OFF
+export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
+export HF_HUB_OFFLINE := 1
+export NEMO_GUARDRAILS_NO_USAGE_STATS := 1
+export LANGSMITH_TRACING := false
+
+.PHONY: help demo test install install-demo lint format bench lock clean
+
+help: ## Show what there is to make
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+demo: install-demo ## Install, then run the support desk on the shipped model
+	$(BIN)/chainops demo --yes
+
+test: install ## Install, then run the whole test command
+	$(BIN)/python -m pytest
+
+install: $(VENV)/.dev ## Install everything for development
+install-demo: $(VENV)/.demo
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "chainops needs Python 3.11 or newer; set PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "$(PYTHON) cannot make virtual environments; on Debian: apt install python3-venv python3-dev" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: requirements/demo.txt pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/demo.txt
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@touch $@ $(VENV)/.demo
+
+lint: install ## Lint, types, and who may import whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: install ## Print what pipeline and trace cost, as ratios
+	$(BIN)/python tests/bench/bench_pipeline.py
+	$(BIN)/python tests/bench/bench_tracer.py
+
+lock: ## Write the exact versions anew (needs uv)
+	uv pip compile --quiet pyproject.toml --extra llama --generate-hashes --no-emit-index-url --no-annotate --no-header --universal --python-version 3.11 --output-file requirements/demo.txt
+	uv pip compile --quiet pyproject.toml --extra llama --extra dev --constraint requirements/demo.txt --generate-hashes --no-emit-index-url --no-annotate --no-header --universal --python-version 3.11 --output-file requirements/dev.txt
+
+clean: ## Remove the environment and what was built
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
