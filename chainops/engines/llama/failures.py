@@ -9,7 +9,7 @@ from chainops.errors import CallError
 __all__ = ["ContextOverflow", "ModelClosed", "ModelTimeout"]
 
 
-class ContextOverflow(CallError, ContextOverflowError):  # noqa: N818 - named like the other errors of chainops
+class ContextOverflow(CallError, ContextOverflowError):
     """The prompt does not fit into the context. Nothing was generated.
 
     Also LangChain's ``ContextOverflowError``, which agents know how to react to.
@@ -26,7 +26,7 @@ class ContextOverflow(CallError, ContextOverflowError):  # noqa: N818 - named li
         self.limit = limit
 
 
-class ModelClosed(CallError):  # noqa: N818 - named like the other errors of chainops
+class ModelClosed(CallError):
     """The model was closed before the call, or while it waited or ran."""
 
     default_code = "call.model_closed"
@@ -35,7 +35,7 @@ class ModelClosed(CallError):  # noqa: N818 - named like the other errors of cha
         super().__init__("The model is closed", hint="Make a new ChatLlama; close it after its last call.")
 
 
-class ModelTimeout(CallError):  # noqa: N818 - named like the other errors of chainops
+class ModelTimeout(CallError):
     """The call did not end within its ``timeout``. It no longer runs."""
 
     default_code = "call.timeout"

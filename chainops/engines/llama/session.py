@@ -39,7 +39,8 @@ class Session:
         self.failure: ChainopsError | None = None
         self._loaded: Loaded | None = None
         self._ready = threading.Event()
-        self._lock = threading.Lock()  # guards _closed, the inbox against its end, and the vocabulary against freeing
+        self._lock = threading.Lock()  # never held for long: callers take it on their event loop
+        self._model_lock = threading.Lock()  # keeps the model in memory while another thread counts tokens
         self._closed = False
         self._inbox: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="chainops-llama", daemon=True)
@@ -112,13 +113,13 @@ class Session:
     def token_ids(self, text: str) -> list[int]:
         """Tokens of ``text``, control tokens recognised. Blocks until the model is loaded."""
         self._ready.wait()
-        with self._lock:
+        with self._model_lock:
             return self._usable_model().native.tokenize(text, special=True)
 
     def prompt_ids(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()) -> list[int]:
         """Tokens of the prompt that the chat template makes of ``messages``. Blocks until the model is loaded."""
         self._ready.wait()
-        with self._lock:
+        with self._model_lock:
             return self._usable_model().encoder.encode(messages, tools)
 
     def _usable_model(self) -> Loaded:
@@ -162,7 +163,7 @@ class Session:
             del request
         if request is not None:
             request.deliver(ModelClosed())
-        with self._lock:
+        with self._model_lock:
             self._loaded = None
             loaded.native.close()
         self._refuse_waiting(ModelClosed())

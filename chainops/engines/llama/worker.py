@@ -29,7 +29,7 @@ class Stats:
     generated_tokens: int = 0
 
 
-class _Cancelled(Exception):  # noqa: N818 - a way out, not an error
+class _Cancelled(Exception):
     """Nobody waits for the answer any more."""
 
 

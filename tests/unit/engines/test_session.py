@@ -153,6 +153,19 @@ async def test_a_call_cancelled_while_it_waits_never_runs(chain: Chain, eventual
     assert model.session.stats.prompt_tokens == before
 
 
+async def test_a_long_prompt_is_given_up_between_two_steps(chain: Chain, eventually: Eventually) -> None:
+    model = chain(HELLO, **ENDLESS, n_batch=8)
+    stats = model.session.stats
+    task = asyncio.create_task(model.ainvoke("x" * 50_000))
+    await asyncio.to_thread(eventually, lambda: stats.requests == 1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.to_thread(eventually, lambda: stats.cancelled == 1)
+    assert stats.prompt_tokens == 0  # counted when a prompt is complete
+    assert (await model.ainvoke("hi", max_tokens=5)).content == "Hello world!"
+
+
 async def test_eight_calls_at_once_answer_like_one_alone(chain: Chain) -> None:
     model = chain(HELLO)
     answers = await asyncio.gather(*(model.ainvoke(f"question {number}") for number in range(8)))
