@@ -284,13 +284,13 @@ class Writer:
     def _failed(self, error: Exception) -> bool:
         self._failures += 1
         self._broken = error
-        self._release(False)
         told = explain(error, self.path) if isinstance(error, sqlite3.Error) else error
         message = getattr(told, "message", str(told))
         self._warn(
             f"The trace cannot be written: {message}. The run goes on; spans wait in memory",
             getattr(told, "hint", "") or "Make the file writable.",
         )
+        self._release(False)
         return False
 
     def _release(self, ok: bool) -> None:
