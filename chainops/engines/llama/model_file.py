@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -24,7 +24,8 @@ NOT_FOR_CHAT = frozenset(
         *("eurobert", "gemma-embedding", "t5", "t5encoder", "clip", "wavtokenizer-dec"),
     }
 )
-SPECIAL_TOKENS = ("bos", "eos", "eot", "eom", "unknown", "separator", "padding", "mask", "cls")
+SPECIAL_TOKENS = ("bos", "eos", "eot")
+"""The ones that decide where a prompt begins and an answer ends; llama.cpp ignores others that do not exist."""
 SPLIT_NAME = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$")
 HASH_CHUNK = 1 << 20
 
@@ -38,12 +39,14 @@ class ModelFile:
         size: bytes of all its parts.
         sha256: its hash if that was asked for, else "".
         metadata: the key-value pairs of the header.
+        parts: all its files, the first included.
     """
 
     path: Path
     size: int
     sha256: str
     metadata: dict[str, Any]
+    parts: tuple[Path, ...]
 
     @property
     def arch(self) -> str:
@@ -61,12 +64,13 @@ class ModelFile:
         return value if isinstance(value, int) else default
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of the file at ``path`` as 64 hex digits."""
+def file_sha256(*paths: Path) -> str:
+    """SHA-256 of the content of all ``paths``, one after the other, as 64 hex digits."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(HASH_CHUNK):
-            digest.update(chunk)
+    for path in paths:
+        with path.open("rb") as file:
+            while chunk := file.read(HASH_CHUNK):
+                digest.update(chunk)
     return digest.hexdigest()
 
 
@@ -75,7 +79,7 @@ def check_model_file(path: str | Path, *, sha256: str = "") -> ModelFile:
 
     Args:
         path: the file; of a model in several parts, the first part.
-        sha256: 64 hex digits that the content must have; empty: not compared.
+        sha256: 64 hex digits that the content (of all parts, joined) must have; empty: not compared.
 
     Raises:
         SetupError: code ``setup.model_file`` (what is wrong with the file) or ``setup.model_hash``.
@@ -84,7 +88,11 @@ def check_model_file(path: str | Path, *, sha256: str = "") -> ModelFile:
     try:
         size = _size(path)
         header = read_header(path)
-        size += sum(_check_part(part) for part in _other_parts(path, header))
+        parts = (path, *_other_parts(path, header))
+        for part in parts[1:]:
+            more = _read_part(part)
+            header = replace(header, tensors=header.tensors + more.tensors)
+            size += more.file_size
         _check_model(header)
     except BadFileError as error:
         raise SetupError(
@@ -99,14 +107,14 @@ def check_model_file(path: str | Path, *, sha256: str = "") -> ModelFile:
             code="setup.model_file",
         ) from None
     if sha256:
-        found = file_sha256(path)
+        found = file_sha256(*parts)
         if found != sha256.lower():
             raise SetupError(
                 f"{path} has the SHA-256 {found}, expected {sha256.lower()}",
                 hint="The file changed or is another one: restore it, or give the new hash if you trust it.",
                 code="setup.model_hash",
             )
-    return ModelFile(path, size, sha256.lower(), header.metadata)
+    return ModelFile(path, size, sha256.lower(), header.metadata, parts)
 
 
 def check_memory(file: ModelFile, n_ctx: int, *, on_gpu: float = 0.0) -> None:
@@ -151,13 +159,12 @@ def _other_parts(path: Path, header: Header) -> list[Path]:
     return [path.with_name(f"{stem}-{part:05}-of-{count:05}.gguf") for part in range(2, count + 1)]
 
 
-def _check_part(path: Path) -> int:
+def _read_part(path: Path) -> Header:
     try:
-        size = _size(path)
-        read_header(path)
+        _size(path)
+        return read_header(path)
     except BadFileError as error:
         raise BadFileError(f"part {path.name}: {error}") from None
-    return size
 
 
 def _check_model(header: Header) -> None:

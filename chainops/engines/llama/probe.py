@@ -64,11 +64,11 @@ def ensure_probed(file: ModelFile, *, always: bool = False) -> str:
     Raises:
         SetupError: code ``setup.model_probe``: the file did not survive the trial.
     """
-    stat = file.path.stat()
-    place = _mark("place", file.path.resolve(), stat.st_size, stat.st_mtime_ns, stat.st_ino)
+    stats = [part.stat() for part in file.parts]
+    place = _mark("place", file.path.resolve(), *((s.st_size, s.st_mtime_ns, s.st_ino) for s in stats))
     if not always and (known := _read(place)):
         return known
-    sha256 = file_sha256(file.path)
+    sha256 = file_sha256(*file.parts)
     content = _mark("content", sha256)
     if always or _read(content) != sha256:
         run_probe(file.path, seconds=BASE_SECONDS + file.size / BYTES_PER_SECOND)

@@ -14,7 +14,7 @@ from chainops.engines.llama import probe
 from chainops.engines.llama.model_file import check_model_file, file_sha256
 from chainops.errors import SetupError
 
-from .tiny_gguf import STRING, Model, chain_model
+from .tiny_gguf import STRING, Model, chain_model, write_parts
 
 pytestmark = pytest.mark.llama
 
@@ -91,7 +91,7 @@ def test_a_known_file_is_not_even_read_again(
 ) -> None:
     path = chain_model([b"a", b"b"]).write(tmp_path / "model.gguf")
     first = probe.ensure_probed(check_model_file(path))
-    monkeypatch.setattr(probe, "file_sha256", lambda path: pytest.fail("read again"))
+    monkeypatch.setattr(probe, "file_sha256", lambda *paths: pytest.fail("read again"))
     assert probe.ensure_probed(check_model_file(path)) == first
     assert trials == [path]
 
@@ -103,6 +103,20 @@ def test_a_changed_file_is_tried_again(tmp_path: Path, own_cache: Path, trials: 
     os.utime(path, ns=(1, 1))
     probe.ensure_probed(check_model_file(path))
     assert len(trials) == 2
+
+
+def test_a_change_in_any_part_is_tried_again(tmp_path: Path, own_cache: Path, trials: list[Path]) -> None:
+    first = write_parts(chain_model([b"a", b"b"]), tmp_path)
+    before = probe.ensure_probed(check_model_file(first))
+    second = tmp_path / "model-00002-of-00002.gguf"
+    raw = bytearray(second.read_bytes())
+    raw[-100] ^= 1
+    second.write_bytes(raw)
+    os.utime(second, ns=(1, 1))
+    assert probe.ensure_probed(check_model_file(first)) != before
+    assert len(trials) == 2
+    with pytest.raises(SetupError, match="SHA-256"):
+        check_model_file(first, sha256=before)
 
 
 def test_another_build_of_the_library_tries_again(

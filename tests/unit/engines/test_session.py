@@ -14,6 +14,8 @@ import pytest
 
 from chainops.errors import CallError, MissingExtra, SetupError
 
+from .tiny_gguf import chain_model, write_parts
+
 pytestmark = pytest.mark.llama
 Chain = Callable[..., Any]
 Eventually = Callable[[Callable[[], bool]], None]
@@ -328,6 +330,13 @@ async def test_a_model_that_cannot_be_loaded_says_so_at_every_call_and_is_tried_
         model.get_num_tokens("hi")
     path.write_bytes(Path(good.model_path).read_bytes())
     assert (await model.ainvoke("hi")).content == "Hello world!"
+    model.close()
+
+
+def test_a_model_in_two_parts_answers_like_a_whole_one(chain: Chain, tmp_path: Path) -> None:
+    path = write_parts(chain_model(HELLO), tmp_path)
+    model = type(chain(HELLO))(model_path=path, probe=False)
+    assert model.invoke("hi").content == "Hello world!"
     model.close()
 
 

@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-U32, F32, BOOL, STRING, ARRAY, I32 = 4, 6, 7, 8, 9, 5
+U16, U32, I32, F32, BOOL, STRING, ARRAY = 2, 4, 5, 6, 7, 8, 9
 NORMAL, CONTROL, USER_DEFINED = 1, 3, 4
 WIDTH_STEP = 32
 LAYERS = 1
@@ -54,6 +54,22 @@ class Model:
         return path
 
 
+def write_parts(model: Model, folder: Path) -> Path:
+    """The model as two files, metadata in the first and weights in both; returns the first."""
+    names = list(model.tensors)
+    halves = [names[: len(names) // 2], names[len(names) // 2 :]]
+    paths = [folder / f"model-{part + 1:05}-of-00002.gguf" for part in (0, 1)]
+    for number, (path, chosen) in enumerate(zip(paths, halves, strict=True)):
+        split = {
+            "split.no": (U16, number),
+            "split.count": (U16, 2),
+            "split.tensors.count": (I32, len(names)),
+        }
+        metadata = {**model.metadata, **split} if number == 0 else {**split}
+        path.write_bytes(encode(metadata, {name: model.tensors[name] for name in chosen}))
+    return paths[0]
+
+
 def string(text: str | bytes) -> bytes:
     raw = text.encode() if isinstance(text, str) else text
     return struct.pack("<Q", len(raw)) + raw
@@ -66,7 +82,7 @@ def value(kind: int, item: Any) -> bytes:
         return struct.pack("<IQ", inner, len(items)) + body
     if kind == STRING:
         return string(item)
-    return struct.pack({U32: "<I", F32: "<f", BOOL: "<?", I32: "<i"}[kind], item)
+    return struct.pack({U16: "<H", U32: "<I", F32: "<f", BOOL: "<?", I32: "<i"}[kind], item)
 
 
 def encode(
