@@ -12,7 +12,7 @@ from typing import Any
 
 from chainops.engines.llama.native import schema_grammar
 from chainops.engines.llama.text import held_back
-from chainops.errors import CallError
+from chainops.errors import CallError, ChainopsError
 
 __all__ = ["ParsedCall", "ToolCallParser", "tool_grammar"]
 
@@ -125,7 +125,7 @@ def _grammar(functions: str) -> str:
             properties = {"name": {"const": name}, "arguments": {"type": "object", "properties": {}, **arguments}}
             calls.append({"type": "object", "properties": properties, "required": ["name", "arguments"]})
         grammar = schema_grammar(json.dumps(calls[0] if len(calls) == 1 else {"anyOf": calls}))
-    except CallError:
+    except ChainopsError:
         raise
     except Exception as error:
         raise CallError(

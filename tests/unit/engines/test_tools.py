@@ -199,6 +199,7 @@ def tool(schema: Any) -> list[dict[str, Any]]:
     ],
 )
 def test_a_schema_that_makes_no_reasonable_grammar_is_refused(schema: Any) -> None:
+    pytest.importorskip("llama_cpp", reason="llama-cpp-python (the [llama] extra) is not installed")
     with pytest.raises(CallError) as caught:
         tool_grammar(tool(schema), "any")
     assert caught.value.code == "call.grammar"
