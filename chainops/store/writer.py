@@ -32,6 +32,8 @@ log = logging.getLogger("chainops")
 class Writer:
     """Writes into one file. Made on the first span; any thread may call any method.
 
+    ``closed`` is true once it takes no more spans.
+
     Args:
         path: the file; made when it does not exist.
         options: see :class:`WriterOptions`.
@@ -40,6 +42,8 @@ class Writer:
     def __init__(self, path: str | Path, options: WriterOptions | None = None) -> None:
         self.path = Path(path)
         self.options = options or WriterOptions()
+        self._max_queue = self.options.max_queue
+        self._batch_rows = self.options.batch_rows
         self._reset()
         _living.add(self)
         atexit.register(_close_at_exit, weakref.ref(self))
@@ -57,7 +61,7 @@ class Writer:
         self._start_lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._resting = True
-        self._closing = False
+        self.closed = False
         self._flushing: list[threading.Event] = []
         self._durable = 0
         self._failures = 0
@@ -68,10 +72,10 @@ class Writer:
 
     def opened(self, span: SpanRecord) -> bool:
         """Take note of a span that starts now. False when it is dropped; its end must then not be reported."""
-        if self._closing:
+        if self.closed:
             self.drop(1)
             return False
-        if len(self._queue) >= self.options.max_queue and not self._make_room(span):
+        if len(self._queue) >= self._max_queue and not self._make_room(span):
             return False
         self._open[span] = None
         if self._resting:
@@ -83,12 +87,12 @@ class Writer:
         # A span that is not there was dropped, has ended before, or was begun by the parent of a forked process.
         if self._open.pop(span, ABSENT) is None:
             self._queue.append(span)
-            if self._resting or len(self._queue) == self.options.batch_rows:
+            if self._resting or len(self._queue) == self._batch_rows:
                 self._rouse()
 
     def add(self, record: ScoreRecord | NoteRecord) -> None:
         """Take a score, or attributes that arrived after their span had ended."""
-        if self._closing:
+        if self.closed:
             return
         self._queue.append(record)
         if self._resting:
@@ -108,7 +112,7 @@ class Writer:
 
     def close(self, timeout: float = 10.0) -> WriterStats:
         """Store what waits, spans that still run as ``interrupted``, and let go of the file. Returns the balance."""
-        self._closing = True
+        self.closed = True
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             self._rouse()
@@ -129,11 +133,6 @@ class Writer:
     def dropped(self) -> int:
         """Spans of this process that will never be in the file."""
         return self._dropped
-
-    @property
-    def closed(self) -> bool:
-        """True once it takes no more spans."""
-        return self._closing
 
     def forget(self) -> TraceFile:
         """Start afresh in a forked child. Returns the parent's hold on the file, which must stay untouched."""
@@ -178,7 +177,7 @@ class Writer:
         pause = 0.0
         while True:
             self._rest(pause)
-            closing = self._closing
+            closing = self.closed
             ok = self._step(closing)
             pause = 0.0 if ok else min(2.0, max(0.05, pause * 2))
             if closing and (not ok or not (self._queue or self._batch)):
@@ -190,17 +189,17 @@ class Writer:
         wake, options = self._wake, self.options
         if pause:
             wake.clear()
-            if not self._closing:
+            if not self.closed:
                 wake.wait(pause)
             return
         if not self._queue:
             self._resting = True
             wake.clear()
-            if not (self._queue or self._closing):
+            if not (self._queue or self.closed):
                 wake.wait(options.open_after_ms / 1000 if self._some_unstored() else None)
             self._resting = False
         wake.clear()
-        if not self._closing and 0 < len(self._queue) < options.batch_rows and not self._flush_waits():
+        if not self.closed and 0 < len(self._queue) < options.batch_rows and not self._flush_waits():
             wake.wait(options.batch_ms / 1000)
 
     def _flush_waits(self) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypeVar
 
 from chainops.calls import (
     NO_RECORDER,
+    NO_SETTINGS,
     Call,
     Emit,
     Kind,
@@ -175,7 +176,7 @@ class Trace(Middleware):
                 run = TraceRun(call.run, call.run.graph or call.name, self._masking, sink, writer)
             given = self._masking.payload(call.input)
             span = TraceSpan(run, parent, call.kind, call.name, call.path, call.attempt, given)
-            if call.off:
+            if call.settings is not NO_SETTINGS and call.off:
                 span.attach({"off": sorted(call.off)})
             return span if run.sink.opened(span) else None
         except Exception as error:  # noqa: BLE001  an observer never breaks a call
