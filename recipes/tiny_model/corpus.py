@@ -9,58 +9,11 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 
 import phrases as words
-from chat import Message, Tool
+from chatml import Tool
+from samples import CREATE_REFUND, CREATE_TICKET, GET_ORDER, Question, Sample, start
 from splits import Draw, Split
-
-
-@dataclass
-class Sample:
-    """One conversation. `kinds` names what each assistant turn shows, in order."""
-
-    messages: list[Message]
-    tools: list[Tool] = field(default_factory=list)
-    kinds: list[str] = field(default_factory=list)
-
-    def user(self, text: str) -> None:
-        self.messages.append({"role": "user", "content": text})
-
-    def answer(self, kind: str, text: str) -> None:
-        self.messages.append({"role": "assistant", "content": text})
-        self.kinds.append(kind)
-
-    def call(self, kind: str, name: str, arguments: dict[str, str]) -> None:
-        function = {"name": name, "arguments": arguments}
-        call_id = f"call_{len(self.messages)}"
-        calls = [{"id": call_id, "type": "function", "function": function}]
-        self.messages.append({"role": "assistant", "content": "", "tool_calls": calls})
-        self.kinds.append(kind)
-
-    def result(self, values: dict[str, str]) -> None:
-        call_id = self.messages[-1]["tool_calls"][0]["id"]
-        content = json.dumps(values, separators=(",", ":"))
-        self.messages.append({"role": "tool", "tool_call_id": call_id, "content": content})
-
-
-def tool(name: str, *parameters: str) -> Tool:
-    """An OpenAI-style tool whose parameters are all required strings."""
-    schema = {
-        "type": "object",
-        "properties": {parameter: {"type": "string"} for parameter in parameters},
-        "required": list(parameters),
-    }
-    return {"type": "function", "function": {"name": name, "description": "", "parameters": schema}}
-
-
-GET_ORDER = tool("get_order", "order_id")
-CREATE_REFUND = tool("create_refund", "order_id", "amount")
-CREATE_TICKET = tool("create_ticket", "title", "priority")
-
-
-def start(system: str = words.SYSTEM, tools: list[Tool] | None = None) -> Sample:
-    return Sample([{"role": "system", "content": system}], tools or [])
 
 
 def desk_tools(draw: Draw, *, ticket: bool | None = None) -> list[Tool]:
@@ -77,6 +30,12 @@ def order_record(draw: Draw, order_id: str) -> dict[str, str]:
     item, city, status = draw.slots(words.ITEMS, words.CITIES, tuple(words.STATUS_VERB))
     day, total = draw.choice(words.DAYS), draw.amount()
     return {"order_id": order_id, "item": item, "status": status, "day": day, "city": city, "total": total}
+
+
+def context_text(records: list[dict[str, str]]) -> str:
+    """Orders as the sentences that a retrieval step puts into the system message."""
+    lines = (f"Order {r['order_id']}: {r['item']}, {r['status']} on {r['day']}, {r['city']}." for r in records)
+    return " ".join(lines)
 
 
 def add_faq(draw: Draw, sample: Sample) -> None:
@@ -166,15 +125,15 @@ def faq_conversation(draw: Draw) -> Sample:
 
 
 def context_conversation(draw: Draw) -> Sample:
-    """One to three orders stand in the system message; the question is about one of them."""
+    """One to three orders stand in the system message; one to three questions are about them."""
     rows = [order_record(draw, draw.order_id()) for _ in range(draw.random.randint(1, 3))]
-    lines = [f"Order {r['order_id']}: {r['item']}, {r['status']} on {r['day']}, {r['city']}." for r in rows]
-    sample = start(f"{words.SYSTEM} Context: {' '.join(lines)}")
-    row = draw.choice(rows)
-    slots = {"o": row["order_id"], "i": row["item"], "s": row["status"], "d": row["day"], "c": row["city"]}
-    question, answer = draw.choice(words.CONTEXT_QUESTIONS)
-    sample.user(draw.asked(question.format(**slots)))
-    sample.answer("context", answer.format(**slots))
+    sample = start(f"{words.SYSTEM} Context: {context_text(rows)}")
+    for _ in range(draw.random.randint(1, 3)):
+        row = draw.choice(rows)
+        slots = {"o": row["order_id"], "i": row["item"], "s": row["status"], "d": row["day"], "c": row["city"]}
+        question, answer = draw.choice(words.CONTEXT_QUESTIONS)
+        sample.user(draw.asked(question.format(**slots)))
+        sample.answer("context", answer.format(**slots))
     return sample
 
 
@@ -237,16 +196,16 @@ def long_conversation(draw: Draw) -> Sample:
 
 
 MIX: tuple[tuple[Callable[[Draw], Sample], float], ...] = (
-    (order_conversation, 0.16),
-    (refund_conversation, 0.14),
+    (order_conversation, 0.13),
+    (refund_conversation, 0.12),
     (ticket_conversation, 0.03),
-    (faq_conversation, 0.15),
-    (context_conversation, 0.20),
-    (routing_conversation, 0.09),
+    (faq_conversation, 0.13),
+    (context_conversation, 0.30),
+    (routing_conversation, 0.08),
     (name_conversation, 0.04),
-    (extraction_conversation, 0.06),
+    (extraction_conversation, 0.05),
     (small_talk, 0.07),
-    (long_conversation, 0.06),
+    (long_conversation, 0.05),
 )
 
 
@@ -257,22 +216,14 @@ def conversation(draw: Draw) -> Sample:
     return maker(draw)
 
 
-@dataclass(frozen=True)
-class Question:
-    """A conversation up to an assistant turn, and that turn."""
-
-    kind: str
-    messages: list[Message]
-    tools: list[Tool]
-    expected: Message
-
-
 def question(draw: Draw) -> Question:
     """A conversation cut before one of its assistant turns, drawn at random."""
     sample = conversation(draw)
     turns = [index for index, message in enumerate(sample.messages) if message["role"] == "assistant"]
     number = draw.random.randrange(len(turns))
-    return Question(sample.kinds[number], sample.messages[: turns[number]], sample.tools, sample.messages[turns[number]])
+    return Question(
+        sample.kinds[number], sample.messages[: turns[number]], sample.tools, sample.messages[turns[number]]
+    )
 
 
 def conversations(split: Split, seed: int) -> Iterator[Sample]:

@@ -7,19 +7,23 @@ ROUTER_SYSTEM = "Classify the request."
 REFUSAL = "I can only help with support desk questions."
 NO_TOOL = "I cannot look up orders here."
 
-NAMES = tuple(
-    "Anna Boris Clara David Emma Felix Greta Hugo Ingrid Jonas Karin Lena Marco Nora Oskar Paula Rosa Simon Tina Viktor"
-    " Yusuf Zoe Amira Carlos".split()
+# fmt: off
+NAMES = (
+    "Anna", "Boris", "Clara", "David", "Emma", "Felix", "Greta", "Hugo", "Ingrid", "Jonas", "Karin", "Lena",
+    "Marco", "Nora", "Oskar", "Paula", "Rosa", "Simon", "Tina", "Viktor", "Yusuf", "Zoe", "Amira", "Carlos",
 )
-CITIES = tuple(
-    "Berlin Paris Madrid Vienna Oslo Dublin Lisbon Prague Warsaw Zurich Athens Helsinki Milan Porto Lyon Hamburg"
-    " Geneva Bergen Malmo Seville".split()
+CITIES = (
+    "Berlin", "Paris", "Madrid", "Vienna", "Oslo", "Dublin", "Lisbon", "Prague", "Warsaw", "Zurich", "Athens",
+    "Helsinki", "Milan", "Porto", "Lyon", "Hamburg", "Geneva", "Bergen", "Malmo", "Seville",
 )
-ITEMS = tuple(
-    "laptop phone keyboard monitor camera tablet router headset charger mouse speaker scanner projector microphone"
-    " webcam cable".split()
+ITEMS = (
+    "laptop", "phone", "keyboard", "monitor", "camera", "tablet", "router", "headset", "charger", "mouse",
+    "speaker", "scanner", "projector", "microphone", "webcam", "cable",
 )
-DAYS = tuple("Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split())
+DAYS = (
+    "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday",
+)
+# fmt: on
 STATUS_VERB = {
     "shipped": "is",
     "delivered": "was",
