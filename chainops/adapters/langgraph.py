@@ -20,6 +20,7 @@ from langgraph.pregel._read import DEFAULT_BOUND, PregelNode
 from chainops.adapters.node import NodeStep, route_writers
 from chainops.adapters.run import RunHooks
 from chainops.adapters.scope import Plan
+from chainops.adapters.sequence import NodeSequence
 from chainops.errors import SetupError
 from chainops.pipeline import NodeSettings, Pipeline
 
@@ -51,7 +52,7 @@ class InstrumentedNode(PregelNode):
         if isinstance(inner, Pregel):
             inner = _with_nodes(inner, self.plan)
         step = NodeStep(inner, self.plan, self.node_name, _own_settings(self, self.node_name), self.timeout)
-        return RunnableSeq(step, *writers, trace_policy=self.trace_policy) if writers else step
+        return NodeSequence(step, *writers, trace_policy=self.trace_policy) if writers else step
 
 
 def _own_settings(node: PregelNode, name: str) -> NodeSettings:
