@@ -1,8 +1,8 @@
 """A node's sequence without the work that nobody watches.
 
-For each node LangGraph starts one task to give the first step a context of its own, another to report the end to
-callback handlers, and makes a child callback manager for every writer. Where there is no handler, none of that can
-be seen. Leaving it out pays for the pipeline: see reference/benchmarks.md.
+For each node LangGraph makes a run for callback handlers and a child of it for every step, starts one task to give
+the first step a context of its own, and another to report the end. Where there is no handler, nobody can see any of
+it. Leaving it out pays for the pipeline: see reference/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from contextvars import Context
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
-from langchain_core.runnables.config import get_async_callback_manager_for_config, patch_config
+from langchain_core.runnables.config import get_async_callback_manager_for_config
 from langgraph._internal._runnable import RunnableSeq, set_config_context
 from langgraph.pregel._write import ChannelWrite
 
@@ -26,14 +26,14 @@ class NodeSequence(RunnableSeq):
         manager = None if config is None else get_async_callback_manager_for_config(config)
         if config is None or manager is None or manager.handlers:
             return await super().ainvoke(input, config, **kwargs)
-        run = await manager.on_chain_start(None, input, run_id=config.pop("run_id", None))
-        config = patch_config(config, callbacks=run.get_child("seq:step:1"))
+        config.pop("run_id", None)
         with set_config_context(config) as context:
             value = await _InContext(self.steps[0].ainvoke(input, config, **kwargs), context)
-        for number, writer in enumerate(self.steps[1:], 2):
-            if type(writer) is not ChannelWrite:  # a conditional edge may call models, a plain write calls nobody
-                config = patch_config(config, callbacks=run.get_child(f"seq:step:{number}"))
-            value = await writer.ainvoke(value, config)
+        for writer in self.steps[1:]:
+            if type(writer) is ChannelWrite:  # a plain write, which has nothing to wait for
+                writer._write(value, config)
+            else:
+                value = await writer.ainvoke(value, config)
         return value
 
 
