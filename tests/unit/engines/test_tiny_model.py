@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
 from chainops.engines.llama import ChatLlama
+from chainops.engines.llama.request import Ask
 
 pytestmark = pytest.mark.llama
 
@@ -48,6 +50,14 @@ async def test_eight_questions_at_once_get_the_answers_they_get_alone(desk: Chat
     assert [answer.content for answer in together] == alone
     assert all(alone)
     assert len(set(alone)) > 4
+
+
+def test_every_held_out_question_gets_the_expected_text(desk: ChatLlama, tiny_path: Path) -> None:
+    lines = tiny_path.with_name("heldout.jsonl").read_text().splitlines()
+    assert len(lines) >= 50
+    for sample in map(json.loads, lines):
+        events = desk.session.stream_sync(Ask(messages=sample["messages"], tools=sample["tools"]))
+        assert "".join(event for event in events if isinstance(event, str)) == sample["expected"]
 
 
 async def test_a_reused_prefix_changes_no_answer(desk: ChatLlama, tiny_path: Path) -> None:
