@@ -45,14 +45,23 @@ def demo(
     pipeline = desk.layers(db)
     trace = pipeline.middleware[0]
     try:
-        runs = asyncio.run(_answer_all(desk, pipeline, orders, model, list(question or QUESTIONS), talk.say, asker))
+        threads = asyncio.run(_answer_all(desk, pipeline, orders, model, list(question or QUESTIONS), talk.say, asker))
     except (KeyboardInterrupt, asyncio.CancelledError):
         trace.close()
         talk.say({"event": "stopped", "trace": str(db)})
         raise typer.Exit(130) from None
     finally:
         written = trace.close()
-    talk.say({"event": "done", "trace": str(db), "threads": runs, "spans": written.durable if written else 0})
+    done = {"event": "done", "trace": str(db), "threads": threads, "spans": written.durable if written else 0}
+    talk.say({**done, "runs": [_runs_of(thread, db) for thread in threads]})
+
+
+def _runs_of(thread: str, db: Path) -> list[str]:
+    """Ids of the runs of a conversation, oldest first: one, and one more for each time a person was asked."""
+    from chainops.store.reader import Reader
+
+    with Reader(db) as reader:
+        return [run.run_id for run in reversed(reader.runs(thread=thread))]
 
 
 def _recipe() -> ModuleType:
@@ -110,7 +119,7 @@ async def _answer_all(
     model = _model(model_path)
     try:
         graph = instrument(desk.graph(model, orders, InMemorySaver()), pipeline)
-        threads = [f"demo-{run_id_v7()}" for _ in questions]
+        threads = [f"demo-{run_id_v7()[:13]}-{i}" for i, _ in enumerate(questions, 1)]
         for question, thread in zip(questions, threads, strict=True):
             say({"event": "question", "thread": thread, "text": question})
             async for event in _answer(graph, question, thread, ask):
@@ -218,7 +227,7 @@ class _Terminal:
         self.out.print(f"[dim]-> {event['name']}({arguments})[/]")
 
     def _tool_result(self, event: dict[str, Any]) -> None:
-        self.out.print(f"[dim]      {event['text']}[/]", markup=True)
+        self.out.print(f"      {event['text']}", style="dim", markup=False, soft_wrap=True)
         self.out.print("[bold green]desk[/]  ", end="")
 
     def _approval(self, event: dict[str, Any]) -> None:
@@ -230,11 +239,13 @@ class _Terminal:
     def _done(self, event: dict[str, Any]) -> None:
         from chainops.cli.trace_view import render_trace
 
-        self.out.print(f"\n[bold]What happened[/] [dim](the last run of {len(event['threads'])} conversations)[/]\n")
-        self.out.print(render_trace("last", event["trace"]))
+        self.out.print("\n[bold]What happened in the last conversation[/]\n")
+        for run in event["runs"][-1]:
+            self.out.print(render_trace(run, event["trace"]))
+            self.out.print()
         where = os.path.relpath(event["trace"])
         option = "" if where == "chainops.db" else f" --db {where}"
-        self.out.print(f"\n{event['spans']} spans are in [bold]{where}[/]. Try next:")
+        self.out.print(f"{event['spans']} spans are in [bold]{where}[/]. Try next:")
         for command, why in (
             (f"chainops trace list{option}", "all runs"),
             (f"chainops trace search refund{option}", "full text over inputs and outputs"),
