@@ -1,4 +1,4 @@
-"""The one place that touches llama.cpp: its C functions, through the ctypes layer of llama-cpp-python.
+"""A model and its context as llama.cpp sees them: C functions behind Python types.
 
 Nothing here knows about requests or chat. A :class:`Native` belongs to one thread; only :meth:`Native.tokenize`
 may be called from others, because it reads the constant vocabulary.
@@ -9,26 +9,20 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-import threading
-from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chainops.errors import CallError, MissingExtra, SetupError
+from chainops.engines.llama.library import library, library_log
+from chainops.errors import CallError, SetupError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["ContextOptions", "Native", "library", "library_id", "schema_grammar"]
+__all__ = ["ContextOptions", "Native"]
 
-WARN, ERROR = 3, 4
 ABORTED = 2
-
-_load_lock = threading.RLock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,86 +42,6 @@ class ContextOptions:
     n_threads: int = 1
     n_gpu_layers: int = 0
     flash_attn: bool = False
-
-
-@cache
-def library() -> Any:
-    """llama-cpp-python's ctypes module, imported at the first call and silenced.
-
-    Raises:
-        MissingExtra: it is not installed.
-        SetupError: code ``setup.llama_library``: it is installed, but its shared library cannot be loaded.
-    """
-    # Without the first, ggml starts a debugger when it aborts. The second keeps OpenMP's threads from spinning
-    # at barriers, which costs a factor of ten as soon as another process wants the core.
-    os.environ.setdefault("GGML_NO_BACKTRACE", "1")
-    os.environ.setdefault("GOMP_SPINCOUNT", "5000")
-    try:
-        from llama_cpp import llama_cpp as lib
-    except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] != "llama_cpp":
-            raise
-        raise MissingExtra("llama", package="llama-cpp-python", needed_for="A local llama.cpp model") from None
-    except (OSError, RuntimeError) as error:
-        raise SetupError(
-            f"llama-cpp-python is installed, but its shared library cannot be loaded: {error}",
-            hint="Build it again on this machine, see the local-model page of the documentation.",
-            code="setup.llama_library",
-        ) from error
-    lib.llama_log_set(_log(lib).silence, None)
-    lib.llama_backend_init()
-    return lib
-
-
-def library_id() -> str:
-    """Version and instruction sets of the loaded library: a probe's verdict is valid for exactly this."""
-    lib = library()
-    return f"{lib.llama_version().decode()} {lib.llama_print_system_info().decode()}"
-
-
-def schema_grammar(schema: str) -> str:
-    """GBNF for the JSON values that match a JSON schema (given as JSON text); references to files are refused."""
-    library()
-    from llama_cpp.llama_grammar import json_schema_to_gbnf
-
-    # Its strings may hold raw line breaks and other control characters, which JSON forbids.
-    return str(json_schema_to_gbnf(schema)).replace('[^"\\\\]', '[^"\\\\\\x7F\\x00-\\x1F]')
-
-
-class _Log:
-    """llama.cpp's one log: kept while a model is loaded, for error messages, and silent otherwise."""
-
-    def __init__(self, lib: Any) -> None:
-        self.lines: deque[str] = deque(maxlen=20)
-        self.callback = lib.llama_log_callback(self._keep)
-        if sys.platform == "win32":
-            self.silence = lib.llama_log_callback(lambda _level, _text, _data: None)
-        else:  # a C function, so that no log line of a running model needs the GIL
-            self.silence = ctypes.cast(ctypes.CDLL(None).getpid, lib.llama_log_callback)
-
-    def _keep(self, level: int, text: bytes | None, _data: Any) -> None:
-        line = (text or b"").decode(errors="replace").strip()
-        if level in (WARN, ERROR) and line:
-            self.lines.append(line)
-
-    @contextmanager
-    def recording(self, lib: Any) -> Iterator[None]:
-        with _load_lock:
-            self.lines.clear()
-            lib.llama_log_set(self.callback, None)
-            try:
-                yield
-            finally:
-                lib.llama_log_set(self.silence, None)
-
-    @property
-    def reason(self) -> str:
-        return self.lines[0] if self.lines else "llama.cpp gives no reason"
-
-
-@cache
-def _log(lib: Any) -> _Log:
-    return _Log(lib)
 
 
 class Native:
@@ -150,7 +64,7 @@ class Native:
                 hint="Set n_gpu_layers=0, or install a build with CUDA, Metal or Vulkan (see the local-model page).",
                 code="setup.gpu",
             )
-        with _log(lib).recording(lib):
+        with library_log(lib).recording(lib):
             try:
                 self._open(path)
             except BaseException:
@@ -166,14 +80,14 @@ class Native:
         self._model = lib.llama_model_load_from_file(os.fsencode(path), params)
         if not self._model:
             raise SetupError(
-                f"llama.cpp cannot load {path}: {_log(lib).reason}",
+                f"llama.cpp cannot load {path}: {library_log(lib).reason}",
                 hint="Use a model that the installed llama-cpp-python knows, or install a newer one.",
                 code="setup.model_load",
             )
         self._context = lib.llama_init_from_model(self._model, self._context_params())
         if not self._context:
             raise SetupError(
-                f"llama.cpp cannot make a context of {options.n_ctx} tokens for {path.name}: {_log(lib).reason}",
+                f"llama.cpp cannot make a context of {options.n_ctx} tokens for {path.name}: {library_log(lib).reason}",
                 hint="Give a smaller n_ctx.",
                 code="setup.model_context",
             )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from chainops.engines.llama.native import schema_grammar
+from chainops.engines.llama.library import schema_grammar
 from chainops.engines.llama.text import held_back
 from chainops.errors import CallError, ChainopsError
 

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import copy
-import pickle
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from chainops.errors import CallError, MissingExtra, SetupError
-
-from .tiny_gguf import chain_model, write_parts
 
 pytestmark = pytest.mark.llama
 Chain = Callable[..., Any]
@@ -247,99 +242,6 @@ async def test_sampling_options_reach_the_model(chain: Chain) -> None:
     assert endless.invoke("hi", repeat_penalty=10.0).content != "abcdabcd" * 2
 
 
-async def test_use_after_close_is_a_clean_error(chain: Chain) -> None:
-    from chainops.engines.llama import ModelClosed
-
-    model = chain(HELLO)
-    model.invoke("hi")
-    await model.aclose()
-    model.close()
-    with pytest.raises(ModelClosed):
-        await model.ainvoke("hi")
-    with pytest.raises(ModelClosed):
-        list(model.stream("hi"))
-    with pytest.raises(ModelClosed):
-        model.get_num_tokens("hi")
-
-
-async def test_closing_ends_the_running_and_the_waiting_call(chain: Chain) -> None:
-    from chainops.engines.llama import ModelClosed
-
-    model = chain(HELLO, **ENDLESS)
-    running = model.astream("hi")
-    await anext(running)
-    waiting = asyncio.create_task(model.ainvoke("waits"))
-    while not model.session.waiting:
-        await asyncio.sleep(0)
-    session = model.session
-    await model.aclose()
-    with pytest.raises(ModelClosed):
-        await waiting
-    with pytest.raises(ModelClosed):
-        async for _ in running:
-            pass
-    assert session.stats.generated_tokens < LONG // 2
-    with pytest.raises(ModelClosed):
-        session.token_ids("hi")
-
-
-def test_equal_models_share_one_session_until_the_last_is_closed(chain: Chain) -> None:
-    first = chain(HELLO)
-    second = first.model_copy(update={"temperature": 0.5})
-    third = type(first)(model_path=first.model_path, probe=False)
-    other = type(first)(model_path=first.model_path, probe=False, n_ctx=128)
-    assert first.session is second.session is third.session
-    assert other.session is not first.session
-    first.close()
-    assert third.invoke("hi").content == "Hello world!"
-    third.close()
-    other.close()
-    assert not third._lease._held
-
-
-def test_a_copy_or_pickle_is_a_new_owner_of_the_same_model(chain: Chain) -> None:
-    model = chain(HELLO)
-    model.invoke("hi")
-    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
-        assert twin.invoke("hi").content == "Hello world!"
-        assert twin.session is model.session
-        twin.close()
-    assert model.invoke("hi").content == "Hello world!"
-
-
-def test_an_owner_that_disappears_leaves_no_hold(chain: Chain) -> None:
-    model = chain(HELLO)
-    session = model.session
-    other = type(model)(model_path=model.model_path, probe=False)
-    assert other.session is session
-    assert len(session.leases) == 2
-    del other
-    assert len(session.leases) == 1
-
-
-async def test_a_model_that_cannot_be_loaded_says_so_at_every_call_and_is_tried_again(
-    chain: Chain, tmp_path: Path
-) -> None:
-    good = chain(HELLO)
-    path = tmp_path / "later.gguf"
-    model = type(good)(model_path=path, probe=False)
-    for _ in range(2):
-        with pytest.raises(SetupError, match="no such file"):
-            await model.ainvoke("hi")
-    with pytest.raises(SetupError, match="no such file"):
-        model.get_num_tokens("hi")
-    path.write_bytes(Path(good.model_path).read_bytes())
-    assert (await model.ainvoke("hi")).content == "Hello world!"
-    model.close()
-
-
-def test_a_model_in_two_parts_answers_like_a_whole_one(chain: Chain, tmp_path: Path) -> None:
-    path = write_parts(chain_model(HELLO), tmp_path)
-    model = type(chain(HELLO))(model_path=path, probe=False)
-    assert model.invoke("hi").content == "Hello world!"
-    model.close()
-
-
 async def test_a_timeout_ends_the_call_and_the_model_goes_on(chain: Chain) -> None:
     from chainops.engines.llama import ModelTimeout
 
@@ -366,7 +268,7 @@ async def test_a_timeout_counts_the_time_of_waiting_for_others(chain: Chain) -> 
 
 
 def test_layers_on_a_gpu_are_refused_by_a_build_without_one(chain: Chain) -> None:
-    from chainops.engines.llama.native import library
+    from chainops.engines.llama.library import library
 
     if library().llama_supports_gpu_offload():
         pytest.skip("this build of llama-cpp-python has GPU support")
@@ -389,11 +291,11 @@ def test_a_context_that_cannot_fit_is_refused_before_it_is_allocated(
 def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
-    from chainops.engines.llama import native
+    from chainops.engines.llama import library as module
 
     monkeypatch.setitem(sys.modules, "llama_cpp", None)
     with pytest.raises(MissingExtra, match="llama-cpp-python") as caught:
-        native.library.__wrapped__()
+        module.library.__wrapped__()
     assert "chainops[llama]" in caught.value.hint
 
 
