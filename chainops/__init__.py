@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from chainops.adapters.chat_model import wrap
     from chainops.adapters.langgraph import instrument
+    from chainops.app import App
     from chainops.calls import Call, ModelCall, ModelResult, NodeCall, RunContext, ToolCall
     from chainops.errors import Blocked, CallError, ChainopsError, SetupError
     from chainops.pipeline import Middleware, PerLoop, Pipeline
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "App",
     "Blocked",
     "Call",
     "CallError",
@@ -34,6 +36,7 @@ __all__ = [
 _HOMES = {
     "chainops.adapters.chat_model": ("wrap",),
     "chainops.adapters.langgraph": ("instrument",),
+    "chainops.app": ("App",),
     "chainops.calls": ("Call", "ModelCall", "ModelResult", "NodeCall", "RunContext", "ToolCall"),
     "chainops.errors": ("Blocked", "CallError", "ChainopsError", "SetupError"),
     "chainops.pipeline": ("Middleware", "PerLoop", "Pipeline"),

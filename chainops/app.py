@@ -36,7 +36,9 @@ class App:
     def __init__(self, settings: Settings | str | os.PathLike[str] | None = None, **keywords: Any) -> None:
         self.settings = settings if isinstance(settings, Settings) else load_settings(settings, **keywords)
         layers = _layers(self.settings)
-        self.pipeline = Pipeline([_pick(layers, n) for n in self.settings.pipeline.middleware], nodes=self.settings.nodes)
+        self.pipeline = Pipeline(
+            [_pick(layers, n) for n in self.settings.pipeline.middleware], nodes=self.settings.nodes
+        )
         left = [name for name in layers if name not in self.settings.pipeline.middleware and name != "trace"]
         if left:
             raise SetupError(

@@ -96,7 +96,9 @@ def _from_file(path: str | os.PathLike[str] | None) -> dict[str, Any]:
             code="setup.settings_file",
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SetupError(f"{file} is not valid TOML: {error}", hint="Mend that line.", code="setup.settings_file") from None
+        raise SetupError(
+            f"{file} is not valid TOML: {error}", hint="Mend that line.", code="setup.settings_file"
+        ) from None
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:

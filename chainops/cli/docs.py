@@ -31,7 +31,9 @@ def docs(
     if as_json:
         import orjson
 
-        typer.echo(orjson.dumps({"page": page, "text": pages[page].read_text("utf-8")} if page else list(pages)).decode())
+        typer.echo(
+            orjson.dumps({"page": page, "text": pages[page].read_text("utf-8")} if page else list(pages)).decode()
+        )
     elif page:
         from rich.console import Console
         from rich.markdown import Markdown

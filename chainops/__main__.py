@@ -1,0 +1,5 @@
+"""``python -m chainops``."""
+
+from chainops.cli import main
+
+main()

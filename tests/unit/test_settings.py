@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from chainops import SetupError
+from chainops.settings import load_settings
+
+
+def test_without_a_file_there_are_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = load_settings(environ={})
+    assert settings.pipeline.middleware == ("trace",)
+    assert str(settings.trace.path) == "chainops.db"
+
+
+def test_keywords_win_over_the_environment_and_the_environment_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "chainops.toml"
+    file.write_text('[trace]\npath = "file.db"\nsample = 0.5\nmax_queue = 7\n[nodes."draft/*"]\noff = ["trace"]\n')
+    environ = {"CHAINOPS_TRACE__SAMPLE": "0.25", "CHAINOPS_TRACE__MAX_QUEUE": "8", "OTHER__TRACE": "x"}
+    settings = load_settings(file, environ=environ, trace={"max_queue": 9})
+    assert (str(settings.trace.path), settings.trace.sample, settings.trace.max_queue) == ("file.db", 0.25, 9)
+    assert settings.nodes == {"draft/*": {"off": ["trace"]}}
+
+
+def test_a_list_can_come_from_the_environment() -> None:
+    settings = load_settings(environ={"CHAINOPS_PIPELINE__MIDDLEWARE": '["a", "b"]'}, pipeline={})
+    assert settings.pipeline.middleware == ("a", "b")
+
+
+def test_all_mistakes_are_named_at_once_with_their_place_and_a_near_name(tmp_path: Path) -> None:
+    file = tmp_path / "chainops.toml"
+    file.write_text("[trace]\nsampel = 0.5\nkeep_slow_ms = -1\n[pipelin]\nmiddleware = []\n")
+    with pytest.raises(SetupError) as error:
+        load_settings(file, environ={})
+    text = error.value.message
+    assert "trace.sampel does not exist (did you mean 'sample'?)" in text
+    assert "trace.keep_slow_ms = -1" in text
+    assert "pipelin does not exist (did you mean 'pipeline'?)" in text
+
+
+@pytest.mark.parametrize(
+    ("content", "match"), [(None, "Cannot read"), (b"[trace", "not valid TOML"), (b"\xff", "TOML")]
+)
+def test_a_file_that_is_missing_or_no_toml_is_a_clear_error(tmp_path: Path, content: bytes | None, match: str) -> None:
+    file = tmp_path / "x.toml"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(SetupError, match=match):
+        load_settings(file, environ={})
