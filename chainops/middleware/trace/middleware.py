@@ -140,7 +140,10 @@ class Trace(Middleware):
         return result
 
     def flush(self, timeout: float = 10.0) -> int:
-        """Wait until all spans that have ended are committed; returns how many are durable in this process so far."""
+        """Wait until all spans that have ended are committed; returns how many are durable in this process so far.
+
+        Blocks its thread for at most ``timeout`` seconds: in a coroutine, ``await asyncio.to_thread(trace.flush)``.
+        """
         return 0 if self._writer is None else self._writer.flush(timeout)
 
     def close(self, timeout: float = 10.0) -> WriterStats | None:

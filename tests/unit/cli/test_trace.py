@@ -400,7 +400,7 @@ def counts(path):
 
 def test_prune_by_days_deletes_old_runs_with_everything_that_hangs_on_them(aged, cli, path):
     cli(app, "search", "word3")
-    before = counts(path)
+    before, size = counts(path), json.loads(cli(db_commands.app, "vacuum", "--json").stdout)["bytes_after"]
     assert before == {"run": 10, "span": 10, "score": 10, "payload": 9, "span_search_docsize": 10}
     dry = json.loads(cli(app, "prune", "--days", "5.5", "--dry-run", "--json").stdout)
     assert (dry["runs"], dry["spans"]) == (5, 5)
@@ -408,6 +408,7 @@ def test_prune_by_days_deletes_old_runs_with_everything_that_hangs_on_them(aged,
     report = json.loads(cli(app, "prune", "--days", "5.5", "--json").stdout)
     assert (report["runs"], report["spans"]) == (5, 5)
     assert report["bytes_after"] < report["bytes_before"]
+    assert path.stat().st_size == report["bytes_after"] < size
     # The payload that day 2 shared with day 8 stays.
     assert counts(path) == {"run": 5, "span": 5, "score": 5, "payload": 5, "span_search_docsize": 5}
     assert json.loads(cli(app, "search", "word3", "--json").stdout) == []
