@@ -61,6 +61,19 @@ class Trace(Middleware):
     """
 
     name: ClassVar[str] = "trace"
+    outside: ClassVar[tuple[str, ...]] = (
+        "access",
+        "limits",
+        "experiment",
+        "prompts",
+        "compress",
+        "rails",
+        "pii",
+        "semantic_cache",
+        "cache",
+        "route",
+        "retry",
+    )
     kinds: ClassVar[frozenset[Kind]] = frozenset({"run", "node", "route", "task", "model", "tool", "retriever"})
     suspends: ClassVar[bool] = False
 

@@ -398,9 +398,21 @@ async def test_a_payload_without_a_json_form_is_stored_as_a_short_text(trace, pa
     assert output["cycle"] == {"self": "<cycle>"}
 
 
-def test_trace_must_be_the_outermost_layer_and_does_not_suspend():
-    assert Trace.suspends is False
+def test_trace_does_not_suspend_so_a_synchronous_run_needs_no_loop():
     assert Pipeline([Trace("x.db")]).inline
+
+
+def test_trace_inside_a_cache_is_refused_because_it_would_not_see_what_the_cache_answers():
+    class Cache(Middleware):
+        name = "cache"
+
+        async def wrap_node_call(self, call, call_next):
+            return await call_next(call)
+
+    Pipeline([Trace("x.db"), Cache()])
+    with pytest.raises(SetupError) as caught:
+        Pipeline([Cache(), Trace("x.db")])
+    assert caught.value.code == "setup.order"
 
 
 @pytest.mark.parametrize("bad", [{"sample": 2}, {"on_full": "x"}, {"max_queue": 0}, {"mask": 3}, {"keep_slow_ms": -1}])
