@@ -47,7 +47,7 @@ def _patch_models() -> None:
 
     def through_shim(method: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(method)
-        def entry(model: Any, *args: Any, **kwargs: Any) -> Any:
+        def entry(model: Any, /, *args: Any, **kwargs: Any) -> Any:
             scope = CURRENT.get()
             return method(model if scope is None or not scope.inside else shim(model), *args, **kwargs)
 
@@ -80,7 +80,7 @@ def _patch_graphs() -> None:
 
     def through_copy(method: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(method)
-        def entry(graph: Any, *args: Any, **kwargs: Any) -> Any:
+        def entry(graph: Any, /, *args: Any, **kwargs: Any) -> Any:
             inner = within_scope(graph)
             if inner is graph:
                 return method(graph, *args, **kwargs)

@@ -18,7 +18,7 @@ __all__ = ["around_retriever", "around_retriever_async", "around_tool", "around_
 def around_tool(run: Callable[..., Any]) -> Callable[..., Any]:
     """``BaseTool.run`` that goes through the pipeline of the node that calls it."""
 
-    def wrapped(tool: Any, tool_input: Any, *args: Any, **kwargs: Any) -> Any:
+    def wrapped(tool: Any, /, tool_input: Any, *args: Any, **kwargs: Any) -> Any:
         scope = CURRENT.get()
         if scope is None or not scope.inside:
             return run(tool, tool_input, *args, **kwargs)
@@ -33,7 +33,7 @@ def around_tool(run: Callable[..., Any]) -> Callable[..., Any]:
 def around_tool_async(arun: Callable[..., Any]) -> Callable[..., Any]:
     """``BaseTool.arun`` that goes through the pipeline of the node that calls it."""
 
-    async def wrapped(tool: Any, tool_input: Any, *args: Any, **kwargs: Any) -> Any:
+    async def wrapped(tool: Any, /, tool_input: Any, *args: Any, **kwargs: Any) -> Any:
         scope = CURRENT.get()
         if scope is None or not scope.inside:
             return await arun(tool, tool_input, *args, **kwargs)
@@ -50,7 +50,7 @@ def around_tool_async(arun: Callable[..., Any]) -> Callable[..., Any]:
 def around_retriever(invoke: Callable[..., Any]) -> Callable[..., Any]:
     """``BaseRetriever.invoke`` that goes through the pipeline of the node that calls it."""
 
-    def wrapped(retriever: Any, input: Any, config: Any = None, **kwargs: Any) -> Any:
+    def wrapped(retriever: Any, /, input: Any, config: Any = None, **kwargs: Any) -> Any:
         scope = CURRENT.get()
         if scope is None or not scope.inside:
             return invoke(retriever, input, config, **kwargs)
@@ -67,7 +67,7 @@ def around_retriever(invoke: Callable[..., Any]) -> Callable[..., Any]:
 def around_retriever_async(ainvoke: Callable[..., Any]) -> Callable[..., Any]:
     """``BaseRetriever.ainvoke`` that goes through the pipeline of the node that calls it."""
 
-    async def wrapped(retriever: Any, input: Any, config: Any = None, **kwargs: Any) -> Any:
+    async def wrapped(retriever: Any, /, input: Any, config: Any = None, **kwargs: Any) -> Any:
         scope = CURRENT.get()
         if scope is None or not scope.inside:
             return await ainvoke(retriever, input, config, **kwargs)

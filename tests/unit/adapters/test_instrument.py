@@ -581,3 +581,21 @@ async def test_a_replaced_single_message_keeps_its_id_too() -> None:
 
     state = await instrument(graph_of(("a", node), state=Notes), Pipeline([Replace()])).ainvoke(EMPTY)
     assert (state["extra"].id, state["extra"].content) == ("m9", "new")
+
+
+async def test_call_options_of_any_name_reach_the_model_and_the_tool() -> None:
+    class Options(ScriptedModel):
+        got: list[Any] = []
+
+        async def _agenerate(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> Any:
+            self.got.append(kwargs)
+            return await super()._agenerate(messages, stop)
+
+    model = Options(["hi"], repeat=True)
+
+    async def node(state: Any) -> Any:
+        assert lookup.run(tool_input={"x": 2}) == 20
+        return {"messages": [await model.ainvoke("q", model="other", name="n", graph="g", tool="t", call="c")]}
+
+    await instrument(graph_of(("a", node)), Pipeline([Watch()])).ainvoke(EMPTY)
+    assert model.got == [{"model": "other", "name": "n", "graph": "g", "tool": "t", "call": "c"}]
