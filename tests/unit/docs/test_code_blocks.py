@@ -22,6 +22,7 @@ import typer.main
 from chainops.calls import NodeSettings
 from chainops.cli import app
 from chainops.settings import Settings, load_settings
+
 from .pages import DOCS, LANGUAGES, ROOT, Block, Page, pages, parse
 
 PAGES = pages()
@@ -63,7 +64,6 @@ def run_blocks(blocks: list[Block], where: str, name: str) -> None:
 WITH_PYTHON = [page for page in PAGES if any(b.language == "python" for b in page.blocks())]
 
 
-@pytest.mark.filterwarnings("default")  # of LangGraph and LangChain, about themselves
 @pytest.mark.parametrize("page", WITH_PYTHON, ids=page_ids(WITH_PYTHON))
 def test_every_python_block_of_a_page_runs(page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -153,12 +153,22 @@ def test_a_block_that_is_never_closed_is_an_error() -> None:
 
 
 def test_blocks_of_a_page_share_names_and_may_await() -> None:
-    text = "```python\nimport asyncio\nx = 1\n```\n\n```python\nawait asyncio.sleep(0)\nprint(x)\n```\nOutput:\n```text\n1\n```\n"
+    first = "```python\nimport asyncio\nx = 1\n```\n\n"
+    text = first + "```python\nawait asyncio.sleep(0)\nprint(x)\n```\nOutput:\n```text\n1\n```\n"
     blocks = parse(text)
     assert [(b.language, b.output) for b in blocks] == [("python", None), ("python", "1\n")]
     run_blocks(blocks, "page.md", "page")
     with pytest.raises(AssertionError, match="line 7 prints something else"):
         run_blocks(parse(text.replace("text\n1", "text\n2")), "page.md", "page")
+
+
+def test_a_block_that_needs_the_model_is_skipped_with_the_reason_only_where_it_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs, plain = Block("python", "ChatLlama()", 1), Block("python", "x = 1", 1)
+    monkeypatch.setattr(f"{__name__}.TINY_MODEL", tmp_path / "away.gguf")
+    assert "away.gguf" in missing_for(needs) or "llama-cpp-python" in missing_for(needs)
+    assert missing_for(plain) == ""
 
 
 def test_an_error_in_a_block_names_the_line_of_the_page() -> None:
