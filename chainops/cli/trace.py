@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from chainops.cli.trace_io import otlp_target, output_file, print_json, print_rich, progress, size_in_bytes
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -49,9 +51,9 @@ def list_runs(
         runs = reader.runs(limit=limit, graph=graph, thread=thread, status=status)
         _warn_of_drops(reader)
     if as_json:
-        _print_json([run.to_json() for run in runs])
+        print_json([run.to_json() for run in runs])
     elif runs:
-        _print(run_table(runs))
+        print_rich(run_table(runs))
     else:
         typer.echo("No run matches.", err=True)
 
@@ -74,11 +76,11 @@ def show(
         spans, scores = reader.spans(row.id), reader.scores(row.id)
         _warn_of_drops(reader)
     if as_json:
-        _print_json(
+        print_json(
             {**row.to_json(), "tree": [s.to_json() for s in spans], "scores": [score.to_json() for score in scores]}
         )
     else:
-        _print(trace_tree(row, spans, scores, content=content))
+        print_rich(trace_tree(row, spans, scores, content=content))
 
 
 @app.command()
@@ -138,7 +140,7 @@ def _follow(reader: Reader, deadline: float | None, from_start: bool, as_json: b
     while True:
         for run, span in follower.poll():
             if as_json:
-                _print_json({"run_id": run.run_id, "graph": run.graph, "thread": run.thread, **span.to_json()})
+                print_json({"run_id": run.run_id, "graph": run.graph, "thread": run.thread, **span.to_json()})
             else:
                 console.print(Text(f"{run.run_id[-6:]} {span.path or run.graph}  ", style="dim") + span_line(span))
         if deadline is not None and time.monotonic() >= deadline:
@@ -164,18 +166,18 @@ def search(
 
     terms_of(query)
     settle(db)
-    with _progress("Indexing runs") as step:
+    with progress("Indexing runs") as step:
         index_pending(db, progress=step)
     with Reader(db) as reader:
         hits = find(reader, query, limit=limit)
     if as_json:
-        _print_json([{"run_id": h.run.run_id, "snippet": h.snippet, **h.span.to_json()} for h in hits])
+        print_json([{"run_id": h.run.run_id, "snippet": h.snippet, **h.span.to_json()} for h in hits])
         return
     if not hits:
         typer.echo("Nothing found.", err=True)
     for hit in hits:
-        _print(Text(f"{hit.run.run_id}  ", style="dim") + span_line(hit.span))
-        _print(Text(f"    {hit.snippet}"))
+        print_rich(Text(f"{hit.run.run_id}  ", style="dim") + span_line(hit.span))
+        print_rich(Text(f"    {hit.snippet}"))
 
 
 @app.command()
@@ -199,15 +201,15 @@ def export(
     if (otlp is None) == (jsonl is None):
         raise SetupError("Where should it go?", hint="Give either --otlp or --jsonl.", code="setup.export")
     settle(db)
-    with Reader(db) as reader, _progress("Exporting runs") as step:
+    with Reader(db) as reader, progress("Exporting runs") as step:
         reader.find_run(run or "last")
         runs = chosen_runs(reader, run=run, limit=limit)
         content = not no_content
         if jsonl is not None:
-            with _output(jsonl) as out:
+            with output_file(jsonl) as out:
                 report = export_jsonl(reader, runs, out, content=content, progress=step)
         else:
-            with _otlp_target(otlp or "", header or []) as send:
+            with otlp_target(otlp or "", header or []) as send:
                 report = export_otlp(reader, runs, send, content=content, service=service, progress=step)
     _say_exported(report, as_json=as_json and jsonl != "-")
 
@@ -216,54 +218,10 @@ def _say_exported(report: ExportReport, *, as_json: bool) -> None:
     from dataclasses import asdict
 
     if as_json:
-        _print_json(asdict(report))
+        print_json(asdict(report))
         return
     notes = f"; {report.rejected} rejected" if report.rejected else ""
     typer.echo(f"{report.spans} spans of {report.runs} runs exported; {report.open} are still open{notes}", err=True)
-
-
-@contextmanager
-def _output(name: str) -> Iterator[Any]:
-    """stdout for "-", else a file that appears under its name only when it is whole."""
-    import sys
-
-    from chainops.errors import SetupError
-
-    if name == "-":
-        yield sys.stdout
-        return
-    wanted = Path(name)
-    part = wanted.with_name(wanted.name + ".part")
-    try:
-        with part.open("w", encoding="utf-8") as out:
-            yield out
-        part.replace(wanted)
-    except OSError as error:
-        raise SetupError(
-            f"Cannot write {wanted}: {error.strerror}", hint="Give a path in a folder that exists.", code="setup.output"
-        ) from error
-    finally:
-        part.unlink(missing_ok=True)
-
-
-@contextmanager
-def _otlp_target(target: str, headers: list[str]) -> Iterator[Callable[[bytes], int]]:
-    from chainops.errors import SetupError
-    from chainops.store.export import post_otlp
-
-    if "://" in target:
-        pairs = [header.partition(":") for header in headers]
-        if bad := [header for header, (name, colon, _) in zip(headers, pairs, strict=True) if not (name and colon)]:
-            raise SetupError(f"--header {bad[0]!r} has no colon", hint='Write "name: value".', code="setup.header")
-        yield post_otlp(target, headers={name.strip(): value.strip() for name, _, value in pairs})
-        return
-    with _output(target) as out:
-
-        def send(body: bytes) -> int:
-            out.write(body.decode() + "\n")
-            return 0
-
-        yield send
 
 
 @app.command()
@@ -281,11 +239,11 @@ def prune(
 
     from chainops.store.retention import prune as delete
 
-    size = None if max_bytes is None else _bytes(max_bytes)
-    with _progress("Deleting runs") as step:
+    size = None if max_bytes is None else size_in_bytes(max_bytes)
+    with progress("Deleting runs") as step:
         report = delete(db, days=days, max_bytes=size, dry_run=dry_run, progress=step)
     if as_json:
-        _print_json(asdict(report))
+        print_json(asdict(report))
         return
     verb, about = ("would be deleted", "about ") if dry_run else ("deleted", "")
     typer.echo(
@@ -294,54 +252,6 @@ def prune(
     )
 
 
-def _bytes(text: str) -> int:
-    from chainops.errors import SetupError
-
-    units = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
-    number = text.upper().removesuffix("B").removesuffix("I")
-    unit = number[-1:] if number[-1:] in ("K", "M", "G") else ""
-    try:
-        return int(float(number.removesuffix(unit)) * units[unit])
-    except ValueError:
-        raise SetupError(f"--bytes {text!r} is no size", hint="For example 500M or 2G.", code="setup.size") from None
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[Callable[..., None]]:
-    """A line on stderr, on a terminal only, once it has taken a second."""
-    import time
-
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    started = time.monotonic()
-    with console.status(what) as status:
-        if not console.is_terminal:
-            status.stop()
-
-        def step(done: int, total: int | None = None) -> None:
-            if time.monotonic() - started > 1:
-                status.update(f"{what}: {done}" + ("" if total is None else f" of {total}"))
-
-        yield step
-
-
 def _warn_of_drops(reader: Reader) -> None:
     if dropped := reader.dropped():
         typer.echo(f"warning: {dropped} spans could not be stored when they happened", err=True)
-
-
-def _print(renderable: Any) -> None:
-    """To the terminal's width; wide, where the reader is a file or another program."""
-    from rich.console import Console
-
-    console = Console()
-    if not console.is_terminal:
-        console.width = 240
-    console.print(renderable)
-
-
-def _print_json(value: Any) -> None:
-    import orjson
-
-    typer.echo(orjson.dumps(value, None, orjson.OPT_NON_STR_KEYS).decode())
