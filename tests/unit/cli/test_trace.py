@@ -371,9 +371,11 @@ def test_an_export_that_goes_nowhere_is_refused(store, cli, words):
 
 def test_export_into_a_missing_folder_is_a_clear_error_and_leaves_nothing(store, cli, tmp_path):
     store.example()
-    with pytest.raises(SetupError) as caught:
-        cli(app, "export", "--jsonl", tmp_path / "no" / "out.jsonl")
-    assert caught.value.code == "setup.output"
+    (tmp_path / "file").write_text("I am no folder")
+    for folder in ("no", "file"):
+        with pytest.raises(SetupError) as caught:
+            cli(app, "export", "--jsonl", tmp_path / folder / "out.jsonl")
+        assert caught.value.code == "setup.output"
 
 
 @pytest.fixture
