@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import os
+import shutil
 import sqlite3
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -244,12 +245,13 @@ class _Terminal:
             self.out.print(render_trace(run, event["trace"]))
             self.out.print()
         where = os.path.relpath(event["trace"])
+        program = "chainops" if shutil.which("chainops") else os.path.relpath(sys.argv[0])
         option = "" if where == "chainops.db" else f" --db {where}"
         self.out.print(f"{event['spans']} spans are in [bold]{where}[/]. Try next:")
         for command, why in (
-            (f"chainops trace list{option}", "all runs"),
-            (f"chainops trace search refund{option}", "full text over inputs and outputs"),
-            (f"chainops demo 'Is delivery free?'{option}", "your own question"),
-            ("chainops docs", "the documentation, offline"),
+            (f"trace list{option}", "all runs"),
+            (f"trace search refund{option}", "full text over inputs and outputs"),
+            (f"demo 'Is delivery free?'{option}", "your own question"),
+            ("docs", "the documentation, offline"),
         ):
-            self.out.print(f"  {command:<44} [dim]{why}[/]")
+            self.out.print(f"  {program} {command:<34} [dim]{why}[/]")
