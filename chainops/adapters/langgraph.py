@@ -2,7 +2,7 @@
 
 The node's own runnable is left alone (drawing, cache keys, timeouts and subgraph discovery read it); only what
 LangGraph executes is wrapped. Every private name of LangGraph that chainops relies on is imported in this
-module and in ``hooks.py``; the pin in pyproject and LangGraph's own test suite guard them.
+package; the pin in pyproject and LangGraph's own test suite guard them.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ from typing import Any
 
 from langchain_core.runnables.config import var_child_runnable_config
 
+from chainops.adapters.boundary import rewind_interrupts
 from chainops.adapters.bridge import run_async, run_sync
-from chainops.adapters.node import rewind_interrupts
 from chainops.adapters.scope import CURRENT, Scope
 from chainops.calls import ToolCall
 
