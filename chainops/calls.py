@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from chainops.errors import SetupError
+from chainops.quick_init import quick_init
+from chainops.recorder import NO_RECORDER, Recorder, SpanHandle
 
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolCallChunk
@@ -34,7 +35,6 @@ Kind = Literal["run", "node", "route", "task", "model", "tool", "retriever"]
 """run: a whole graph run (also of a graph called inside a node) · node · route: a conditional edge ·
 task: a ``@task`` · model · tool · retriever."""
 
-T = TypeVar("T")
 Emit = Callable[[Any], Awaitable[None]]
 Handler = Callable[[Any], Awaitable[Any]]
 EMPTY: Mapping[str, Any] = MappingProxyType({})
@@ -42,57 +42,6 @@ EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 def _empty() -> Mapping[str, Any]:
     return EMPTY
-
-
-class SpanHandle(Protocol):
-    """A span that is open now; what is set on it is stored with it."""
-
-    def set(self, **attributes: Any) -> None:
-        """Add attributes (JSON values) to the span."""
-
-
-class Recorder(Protocol):
-    """Where a call's annotations, inner spans and scores go. Installed by the trace middleware."""
-
-    def annotate(self, name: str, attributes: Mapping[str, Any]) -> None:
-        """Attach ``attributes`` (JSON values) to the call's span under ``name``, merging with what is there."""
-
-    def span(self, name: str, *, input: Any = None) -> AbstractContextManager[SpanHandle]:
-        """Open a child span of kind ``step`` for a piece of work inside a middleware."""
-
-    def score(self, name: str, value: float | str, *, source: str, comment: str = "") -> None:
-        """Record a judgement on the call's span. ``source``: ``rule | model | human | monitor``."""
-
-    def artifact(self, kind: str, name: str, version: str) -> None:
-        """Note that the call used this version (a content hash or number) of an artifact."""
-
-
-class _NoSpan:
-    __slots__ = ()
-
-    def set(self, **attributes: Any) -> None:
-        return None
-
-
-class _NoRecorder:
-    """Records nothing: stands in a call until the trace middleware puts a real recorder there."""
-
-    __slots__ = ()
-
-    def annotate(self, name: str, attributes: Mapping[str, Any]) -> None:
-        return None
-
-    def span(self, name: str, *, input: Any = None) -> AbstractContextManager[SpanHandle]:
-        return nullcontext(_NoSpan())
-
-    def score(self, name: str, value: float | str, *, source: str, comment: str = "") -> None:
-        return None
-
-    def artifact(self, kind: str, name: str, version: str) -> None:
-        return None
-
-
-NO_RECORDER: Recorder = _NoRecorder()
 
 
 class Guard:
@@ -160,33 +109,7 @@ class NodeSettings:
 NO_SETTINGS = NodeSettings()
 
 
-def _quick_init(cls: type[T]) -> type[T]:
-    """Give a frozen dataclass an ``__init__`` that fills its slots directly.
-
-    The one that dataclasses generate looks ``object.__setattr__`` up for every field: 3.4 us for a NodeCall against
-    1.4 us, once per node of every run.
-    """
-    scope: dict[str, Any] = {"MISSING": dataclasses.MISSING}
-    parameters, body = [], []
-    for f in dataclasses.fields(cls):  # type: ignore[arg-type]
-        scope[f"set_{f.name}"] = getattr(cls, f.name).__set__
-        value = f.name
-        if f.default_factory is not dataclasses.MISSING:
-            scope[f"make_{f.name}"] = f.default_factory
-            value = f"make_{f.name}() if {f.name} is MISSING else {f.name}"
-            parameters.append(f"{f.name}=MISSING")
-        elif f.default is not dataclasses.MISSING:
-            scope[f"default_{f.name}"] = f.default
-            parameters.append(f"{f.name}=default_{f.name}")
-        else:
-            parameters.append(f.name)
-        body.append(f"    set_{f.name}(self, {value})")
-    exec("\n".join([f"def __init__(self, *, {', '.join(parameters)}):", *body]), scope)  # noqa: S102 - as dataclasses does
-    cls.__init__ = scope["__init__"]  # type: ignore[method-assign]
-    return cls
-
-
-@_quick_init
+@quick_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
     """The run that a call belongs to: equal for every call of one graph run, nested graphs included.
@@ -268,7 +191,7 @@ class Call:
         self.recorder.annotate(name, attributes)
 
 
-@_quick_init
+@quick_init
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class NodeCall(Call):
     """A node, route, task or whole run about to execute.
@@ -280,7 +203,7 @@ class NodeCall(Call):
     input: Any = None
 
 
-@_quick_init
+@quick_init
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ModelCall(Call):
     """A chat model about to be called with ``messages``.
@@ -305,7 +228,7 @@ class ModelCall(Call):
         return self.messages
 
 
-@_quick_init
+@quick_init
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ToolCall(Call):
     """A tool (kind ``tool``) or retriever (kind ``retriever``) about to run.

@@ -13,14 +13,13 @@ from weakref import WeakKeyDictionary
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessageChunk
-from langchain_core.messages.ai import add_ai_message_chunks
-from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
+from chainops.adapters.answers import Answer, Edge, chat_result, model_result
 from chainops.adapters.bridge import run_async, run_sync, stream_async, stream_sync
 from chainops.adapters.scope import CURRENT, new_run
 from chainops.adapters.tokens import no_relay, relay_async, relay_sync
 from chainops.calls import EMPTY, NO_SETTINGS, ModelCall, ModelResult
-from chainops.errors import CallError
 from chainops.pipeline import Pipeline
 
 __all__ = ["is_wrapped", "shim", "wrap"]
@@ -126,13 +125,13 @@ def _leaves(cls: type[BaseChatModel], bound: Pipeline | None) -> dict[str, Calla
 
         def work(call: ModelCall, relay: Any = run_manager) -> ModelResult:
             managed = {"run_manager": relay} if _takes_manager(cls._generate) else {}
-            return _model_result(door.model._generate(list(call.messages), call.stop, **managed, **call.params))  # type: ignore[arg-type]
+            return model_result(door.model._generate(list(call.messages), call.stop, **managed, **call.params))  # type: ignore[arg-type]
 
         call = door.call(messages, stop, params, streaming=False)
         if door.pipeline is None:
-            return _chat_result(work(call))
+            return chat_result(work(call))
         call, relay = relay_sync(call, run_manager, door.pipeline)
-        return _chat_result(run_sync(door.pipeline, call, lambda inner: work(inner, relay(inner))))
+        return chat_result(run_sync(door.pipeline, call, lambda inner: work(inner, relay(inner))))
 
     async def _agenerate(
         self: Any, messages: Any, stop: Any = None, run_manager: Any = None, **params: Any
@@ -141,16 +140,16 @@ def _leaves(cls: type[BaseChatModel], bound: Pipeline | None) -> dict[str, Calla
 
         async def engine(call: ModelCall) -> ModelResult:
             managed = {"run_manager": relay(call)} if _takes_manager(cls._agenerate) else {}
-            return _model_result(
+            return model_result(
                 await door.model._agenerate(list(call.messages), call.stop, **managed, **call.params)  # type: ignore[arg-type]
             )
 
         call = door.call(messages, stop, params, streaming=False)
         if door.pipeline is None:
             relay = no_relay(run_manager)
-            return _chat_result(await engine(call))
+            return chat_result(await engine(call))
         call, relay = relay_async(call, run_manager)
-        return _chat_result(await run_async(door.pipeline, call.replace(engine=engine)))
+        return chat_result(await run_async(door.pipeline, call.replace(engine=engine)))
 
     def _stream(
         self: Any, messages: Any, stop: Any = None, run_manager: Any = None, **params: Any
@@ -159,14 +158,14 @@ def _leaves(cls: type[BaseChatModel], bound: Pipeline | None) -> dict[str, Calla
         if door.pipeline is None:
             yield from door.model._stream(messages, stop, run_manager=run_manager, **params)
             return
-        edge = _Edge()
+        edge = Edge()
 
         def start(call: ModelCall) -> Iterator[AIMessageChunk]:
             for chunk in door.model._stream(list(call.messages), call.stop, **call.params):  # type: ignore[arg-type]
                 yield edge.enter(chunk)
 
         call = door.call(messages, stop, params, streaming=True)
-        chunks = stream_sync(door.pipeline, call, start, _Answer)
+        chunks = stream_sync(door.pipeline, call, start, Answer)
         while True:
             try:
                 message = next(chunks)
@@ -183,7 +182,7 @@ def _leaves(cls: type[BaseChatModel], bound: Pipeline | None) -> dict[str, Calla
             async for chunk in door.model._astream(messages, stop, run_manager=run_manager, **params):
                 yield chunk
             return
-        edge = _Edge()
+        edge = Edge()
 
         async def start(call: ModelCall) -> AsyncIterator[AIMessageChunk]:
             async with aclosing(door.model._astream(list(call.messages), call.stop, **call.params)) as chunks:  # type: ignore[arg-type,type-var]
@@ -191,7 +190,7 @@ def _leaves(cls: type[BaseChatModel], bound: Pipeline | None) -> dict[str, Calla
                     yield edge.enter(chunk)
 
         call, results = door.call(messages, stop, params, streaming=True), list[Any]()
-        async with aclosing(stream_async(door.pipeline, call, start, _Answer, results)) as chunks:
+        async with aclosing(stream_async(door.pipeline, call, start, Answer, results)) as chunks:
             async for message in chunks:
                 yield edge.leave(message)
         for chunk in edge.rest(results[0]):
@@ -214,88 +213,3 @@ _EVENT_HOOKS = ("_stream_chat_model_events", "_astream_chat_model_events")
 def _takes_manager(method: Callable[..., Any]) -> bool:
     parameters = inspect.signature(method).parameters
     return "run_manager" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-
-
-class _Edge:
-    """Between LangChain's generation chunks and the message chunks that layers see."""
-
-    def __init__(self) -> None:
-        self.entered: dict[int, ChatGenerationChunk] = {}
-        self.left: list[Any] = []
-
-    def enter(self, chunk: ChatGenerationChunk) -> AIMessageChunk:
-        # a layer that holds chunks back may still emit them unchanged; older ones are rebuilt from their message
-        if len(self.entered) > 256:
-            self.entered = dict(list(self.entered.items())[-64:])
-        self.entered[id(chunk.message)] = chunk
-        return chunk.message  # type: ignore[return-value]
-
-    def leave(self, message: Any) -> ChatGenerationChunk:
-        self.left.append(message.content)
-        known = self.entered.get(id(message))
-        return known if known is not None and known.message is message else ChatGenerationChunk(message=message)
-
-    def rest(self, result: Any) -> Iterator[ChatGenerationChunk]:
-        """What is still owed when nothing was emitted: a cache hit, a refusal.
-
-        LangChain builds the answer from the chunks that left. A layer that changed only the result has
-        therefore changed nothing, and what it wanted to hide is out: that must not pass in silence.
-        """
-        answer = _checked(result)
-        if not self.left:
-            yield ChatGenerationChunk(message=answer.as_chunk())
-        elif all(isinstance(part, str) for part in self.left) and "".join(self.left) != answer.text:
-            raise CallError(
-                f"A middleware returned another text ({len(answer.text)} characters) than was streamed "
-                f"({len(''.join(self.left))} characters)",
-                hint="Wrap call.emit as well as the result, or set `streaming = 'buffered'` on that middleware.",
-                code="call.stream",
-            )
-
-
-class _Answer:
-    """Adds the chunks of a model's answer up."""
-
-    def __init__(self) -> None:
-        self.chunks: list[AIMessageChunk] = []
-
-    def add(self, chunk: AIMessageChunk) -> None:
-        """Keep ``chunk``."""
-        # a shallow copy: LangChain writes ids and metadata into the chunk that travels on
-        self.chunks.append(chunk.model_copy())
-
-    def result(self) -> ModelResult:
-        """The whole answer."""
-        if not self.chunks:
-            raise CallError("The model's stream ended without a chunk", hint="The model answered nothing; try again.")
-        first, *more = self.chunks
-        return ModelResult(message=add_ai_message_chunks(first, *more) if more else first)
-
-
-def _model_result(result: ChatResult) -> ModelResult:
-    return ModelResult(message=result.generations[0].message, raw={"chat_result": result})  # type: ignore[arg-type]
-
-
-def _checked(result: Any) -> ModelResult:
-    if not isinstance(result, ModelResult):
-        raise CallError(
-            f"A middleware returned {type(result).__name__} from wrap_model_call, not a ModelResult",
-            hint="Return `ModelResult(message=AIMessage(...))` or what `call_next` returned.",
-            code="call.result",
-        )
-    return result
-
-
-def _chat_result(result: Any) -> ChatResult:
-    """Back to what LangChain expects; what the layers left alone stays the same object."""
-    message = _checked(result).message
-    original: ChatResult | None = result.raw.get("chat_result")
-    if original is None:
-        return ChatResult(generations=[ChatGeneration(message=message)])
-    first = original.generations[0]
-    if first.message is message:
-        return original
-    if message.id is None:
-        message.id = first.message.id
-    changed = ChatGeneration(message=message, generation_info=first.generation_info)
-    return ChatResult(generations=[changed, *original.generations[1:]], llm_output=original.llm_output)

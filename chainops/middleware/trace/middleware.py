@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from chainops.calls import (
-    NO_RECORDER,
     NO_SETTINGS,
     Call,
     Emit,
@@ -28,6 +27,7 @@ from chainops.middleware.trace.outcome import note_error, note_model, request_of
 from chainops.middleware.trace.recorder import Mask, Masking, Sink, TraceRun, TraceSpan
 from chainops.middleware.trace.sampling import HeldRun, is_sampled
 from chainops.pipeline import Middleware
+from chainops.recorder import NO_RECORDER
 from chainops.store.options import OnFull, WriterOptions, WriterStats
 from chainops.store.writer import Writer, shared_writer
 

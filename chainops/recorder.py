@@ -1,0 +1,60 @@
+"""Where the annotations, inner spans and scores of a call go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
+
+__all__ = ["NO_RECORDER", "Recorder", "SpanHandle"]
+
+
+class SpanHandle(Protocol):
+    """A span that is open now; what is set on it is stored with it."""
+
+    def set(self, **attributes: Any) -> None:
+        """Add attributes (JSON values) to the span."""
+
+
+class Recorder(Protocol):
+    """Where a call's annotations, inner spans and scores go. Installed by the trace middleware."""
+
+    def annotate(self, name: str, attributes: Mapping[str, Any]) -> None:
+        """Attach ``attributes`` (JSON values) to the call's span under ``name``, merging with what is there."""
+
+    def span(self, name: str, *, input: Any = None) -> AbstractContextManager[SpanHandle]:
+        """Open a child span of kind ``step`` for a piece of work inside a middleware."""
+
+    def score(self, name: str, value: float | str, *, source: str, comment: str = "") -> None:
+        """Record a judgement on the call's span. ``source``: ``rule | model | human | monitor``."""
+
+    def artifact(self, kind: str, name: str, version: str) -> None:
+        """Note that the call used this version (a content hash or number) of an artifact."""
+
+
+class _NoSpan:
+    __slots__ = ()
+
+    def set(self, **attributes: Any) -> None:
+        return None
+
+
+class _NoRecorder:
+    """Records nothing: stands in a call until the trace middleware puts a real recorder there."""
+
+    __slots__ = ()
+
+    def annotate(self, name: str, attributes: Mapping[str, Any]) -> None:
+        return None
+
+    def span(self, name: str, *, input: Any = None) -> AbstractContextManager[SpanHandle]:
+        return nullcontext(_NoSpan())
+
+    def score(self, name: str, value: float | str, *, source: str, comment: str = "") -> None:
+        return None
+
+    def artifact(self, kind: str, name: str, version: str) -> None:
+        return None
+
+
+NO_RECORDER: Recorder = _NoRecorder()
