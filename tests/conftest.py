@@ -1,0 +1,18 @@
+"""For all tests."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+# Set before anything is imported: no test phones home, and none takes settings from the shell that runs it.
+os.environ.update(HF_HUB_OFFLINE="1", NEMO_GUARDRAILS_NO_USAGE_STATS="1", LANGSMITH_TRACING="false")
+for _name in [name for name in os.environ if name.startswith("CHAINOPS_")]:
+    del os.environ[_name]
+
+
+def pytest_unconfigure() -> None:
+    """llama-cpp-python opens two files at import and never closes them: a warning at the very end of the run."""
+    if (module := sys.modules.get("llama_cpp._utils")) is not None:
+        module.outnull_file.close()
+        module.errnull_file.close()
