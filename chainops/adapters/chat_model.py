@@ -68,6 +68,8 @@ def _shim_class(cls: type[BaseChatModel], pipeline: Pipeline | None) -> type:
     classes = _PLAIN if pipeline is None else _BOUND.setdefault(pipeline, WeakKeyDictionary())
     if cls not in classes:
         names: dict[str, Any] = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
+        # a class made here has no importable name; its objects are pickled as the original, wrapped again on loading
+        names["__reduce_ex__"] = lambda model, protocol: (wrap, (_share(model, cls), pipeline))
         names.update(_leaves(cls, pipeline))
         classes[cls] = sub = type(cls.__name__, (cls,), names)
         _ORIGINALS[sub] = cls

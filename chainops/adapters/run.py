@@ -7,6 +7,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import var_child_runnable_config
 from langgraph._internal._config import ensure_config
 
 from chainops.adapters.bridge import stream_async, stream_sync
@@ -27,8 +28,9 @@ class RunHooks:
 
         def start(inner: NodeCall) -> Iterator[Any]:
             chunks = super(RunHooks, self).stream(inner.input, config, **kwargs)  # type: ignore[misc]
-            return _scoped(chunks, Scope(plan.pipeline, inner, plan.auto))
+            return _scoped(chunks, Scope(plan.pipeline, inner, plan.auto), implicit)
 
+        implicit = var_child_runnable_config.get()
         if not plan.pipeline.wraps("run", call.off):
             return start(call)
         return stream_sync(plan.pipeline, call, start, lambda: _LastState(kwargs))
@@ -40,8 +42,9 @@ class RunHooks:
 
         def start(inner: NodeCall) -> AsyncIterator[Any]:
             chunks = super(RunHooks, self).astream(inner.input, config, **kwargs)  # type: ignore[misc]
-            return _ascoped(chunks, Scope(plan.pipeline, inner, plan.auto))
+            return _ascoped(chunks, Scope(plan.pipeline, inner, plan.auto), implicit)
 
+        implicit = var_child_runnable_config.get()
         if not plan.pipeline.wraps("run", call.off):
             return start(call)
         return stream_async(plan.pipeline, call, start, lambda: _LastState(kwargs), [])
@@ -122,33 +125,50 @@ class _LastState:
         return self.last
 
 
-def _scoped(chunks: Generator[Any], scope: Scope) -> Iterator[Any]:
-    """Set the scope while the graph works, not while its consumer does."""
+class _Within:
+    """The scope of a run, and the config of the node that started it, while the graph works and not its consumer.
+
+    The config is set again because a layer may run ``call_next`` in another context, where a nested graph would not
+    know that it is one.
+    """
+
+    __slots__ = ("_implicit", "_scope", "_tokens")
+
+    def __init__(self, scope: Scope, implicit: RunnableConfig | None) -> None:
+        self._scope, self._implicit = scope, implicit
+
+    def __enter__(self) -> None:
+        self._tokens = CURRENT.set(self._scope), var_child_runnable_config.set(self._implicit)
+
+    def __exit__(self, *error: object) -> None:
+        scope, implicit = self._tokens
+        CURRENT.reset(scope)
+        var_child_runnable_config.reset(implicit)
+
+
+def _scoped(chunks: Generator[Any], scope: Scope, implicit: RunnableConfig | None) -> Iterator[Any]:
+    within = _Within(scope, implicit)
     try:
         while True:
-            token = CURRENT.set(scope)
             try:
-                chunk = next(chunks)
+                with within:
+                    chunk = next(chunks)
             except StopIteration:
                 return
-            finally:
-                CURRENT.reset(token)
             yield chunk
     finally:
         chunks.close()
 
 
-async def _ascoped(chunks: AsyncGenerator[Any], scope: Scope) -> AsyncIterator[Any]:
-    """As :func:`_scoped`."""
+async def _ascoped(chunks: AsyncGenerator[Any], scope: Scope, implicit: RunnableConfig | None) -> AsyncIterator[Any]:
+    within = _Within(scope, implicit)
     try:
         while True:
-            token = CURRENT.set(scope)
             try:
-                chunk = await anext(chunks)
+                with within:
+                    chunk = await anext(chunks)
             except StopAsyncIteration:
                 return
-            finally:
-                CURRENT.reset(token)
             yield chunk
     finally:
         await chunks.aclose()
