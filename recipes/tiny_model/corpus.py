@@ -133,7 +133,7 @@ def context_conversation(draw: Draw) -> Sample:
         slots = {"o": row["order_id"], "i": row["item"], "s": row["status"], "d": row["day"], "c": row["city"]}
         question, answer = draw.choice(words.CONTEXT_QUESTIONS)
         sample.user(draw.asked(question.format(**slots)))
-        sample.answer("context", answer.format(**slots))
+        sample.answer(f"context_{len(rows)}", answer.format(**slots))
     return sample
 
 

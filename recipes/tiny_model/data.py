@@ -19,6 +19,11 @@ PROMPT_SHARE = 0.15
 """Share of the prompt tokens that are learned too; the rest of the loss is on the assistant's turns."""
 
 
+PLAIN_WORDS = tuple(
+    sorted({word for answer, questions in words.FAQ.values() for text in (answer, *questions) for word in text.split()})
+)
+
+
 @dataclass(frozen=True)
 class Batch:
     """Rows of packed documents, each tensor (rows, time); `mask` is (rows, 1, time, time)."""
@@ -38,25 +43,28 @@ class Drills:
 
 
 def drill(draw: Draw, longest: int) -> list[Message]:
-    """An exercise in copying: repeat ids and words or, once texts are longer, give rows back in another order.
+    """An exercise in copying; `longest` (in pieces) grows during training.
 
-    Texts of one piece come first: from those a network learns in seconds what it hardly learns from conversations.
-    Reordered rows practise looking up by id, several times per document.
+    - One to three pieces, repeated: from those a network learns in seconds what conversations hardly teach it.
+    - Words in no sensible order, given back from another start: only what stood before a word tells the next one.
+    - Ids or orders, given back in another order: looking up by id, several times per document.
     """
 
     def piece() -> str:
         return draw.order_id() if draw.chance(0.5) else draw.choice(words.SLOT_WORDS)
 
-    pieces = draw.random.randint(1, longest)
-    system = ""
-    if pieces < 4 or draw.chance(0.25):
-        request = answer = " ".join(piece() for _ in range(pieces))
-    elif draw.chance(0.4):
-        rows = [f"{draw.order_id()}: {piece()}" for _ in range(pieces // 2)]
-        request = ", ".join(rows)
-        answer = ", ".join(draw.random.sample(rows, len(rows)))
+    system, share = "", draw.random.random()
+    if longest < 4 or share < 0.2:
+        request = answer = " ".join(piece() for _ in range(draw.random.randint(1, min(longest, 3))))
+    elif share < 0.6:
+        text = [draw.choice(PLAIN_WORDS) for _ in range(draw.random.randint(4, 2 * longest))]
+        turn = draw.random.randrange(len(text))
+        request, answer = " ".join(text), " ".join(text[turn:] + text[:turn])
+    elif share < 0.8:
+        ids = [draw.order_id() for _ in range(draw.random.randint(2, max(2, longest // 2)))]
+        request, answer = ", ".join(ids), ", ".join(draw.random.sample(ids, len(ids)))
     else:
-        records = [order_record(draw, draw.order_id()) for _ in range(draw.random.randint(1, max(1, pieces // 4)))]
+        records = [order_record(draw, draw.order_id()) for _ in range(draw.random.randint(1, max(1, longest // 5)))]
         system = f"{words.SYSTEM} Context: {context_text(records)}"
         request, answer = "Orders?", context_text(draw.random.sample(records, len(records)))
     turns = (("system", system), ("user", request), ("assistant", answer))
