@@ -103,14 +103,16 @@ class Pipeline:
     ) -> None:
         self.middleware = tuple(middleware)
         self.nodes = {glob: NodeSettings.parse(value, f"nodes[{glob!r}]") for glob, value in (nodes or {}).items()}
-        _check_names(self.middleware)
-        _check_order(self.middleware)
+        self.check()
         for glob, settings in self.nodes.items():
             self.check_off(settings, f"nodes[{glob!r}]")
         self.inline = not any(m.suspends for m in self.middleware)
         self._chains: dict[tuple[Kind, frozenset[str]], Chain] = {}
         self._settings: dict[str, NodeSettings] = {}
         self._merged: weakref.WeakKeyDictionary[Pipeline, Pipeline] = weakref.WeakKeyDictionary()
+        # by graph or model class, what adapters made of it for this pipeline; it holds the pipeline, and must not
+        # live longer
+        self.adapted: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
     def __repr__(self) -> str:
         return f"Pipeline([{', '.join(m.name for m in self.middleware)}])"
@@ -184,16 +186,27 @@ class Pipeline:
                 )
 
     def merge(self, inner: Pipeline) -> Pipeline:
-        """This pipeline around ``inner``; a layer object that stands in both is kept once, in its outer place."""
+        """This pipeline around ``inner``; a layer object that stands in both is kept once, in its outer place.
+
+        Names and order are not checked across the two: each is right by itself, and they meet in the middle of a
+        run, where a graph calls another that somebody else instrumented.
+        """
         if self.covers(inner):
             return self
         if inner in self._merged:
             return self._merged[inner]
         rest = [m for m in inner.middleware if not any(m is mine for mine in self.middleware)]
-        merged = Pipeline([*self.middleware, *rest])
+        merged = Pipeline()
+        merged.middleware = (*self.middleware, *rest)
+        merged.inline = self.inline and inner.inline
         merged.nodes = {**inner.nodes, **self.nodes}
         self._merged[inner] = merged
         return merged
+
+    def check(self) -> None:
+        """Raise ``SetupError`` for a name twice or a broken order constraint."""
+        _check_names(self.middleware)
+        _check_order(self.middleware)
 
     def covers(self, other: Pipeline) -> bool:
         """True when every layer object of ``other`` stands in this pipeline, and its node settings too."""

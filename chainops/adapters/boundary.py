@@ -64,12 +64,12 @@ class Boundary:
 class Inside(Scope):
     """The scope of user code, entered and left with ``with``; scheduling a ``@task`` in it goes through the pipeline.
 
-    ``is_async``: how this node runs; None where no task can be scheduled.
+    ``is_async``: how this node runs, and with it the tasks that it schedules.
     """
 
     __slots__ = ("_conf", "_implicit", "_schedule", "_token", "is_async", "plan")
 
-    def __init__(self, boundary: Boundary, call: NodeCall, is_async: bool | None = None) -> None:
+    def __init__(self, boundary: Boundary, call: NodeCall, is_async: bool) -> None:
         self.pipeline, self.call, self.auto, self.inside = boundary.pipeline, call, boundary.auto, boundary.auto
         self.plan, self.is_async = boundary.plan, is_async
         self._schedule: Callable[..., Any] | None = None
@@ -78,7 +78,7 @@ class Inside(Scope):
         config: Any = self.call.config
         if self.call.guard.entries > 1:  # a layer runs the node again: its interrupt() calls count from the first
             rewind_interrupts(config, 0)
-        if self.is_async is not None and (conf := config.get(CONF)) is not None and CONFIG_KEY_CALL in conf:
+        if (conf := config.get(CONF)) is not None and CONFIG_KEY_CALL in conf:
             # changed in place until user code is done: the table is this task's own, and copying it costs more
             # than a layer does
             self._conf, self._schedule = conf, conf[CONFIG_KEY_CALL]

@@ -49,7 +49,6 @@ def is_wrapped(model: BaseChatModel) -> bool:
 
 _ORIGINALS: WeakKeyDictionary[type, type[BaseChatModel]] = WeakKeyDictionary()
 _PLAIN: WeakKeyDictionary[type, type] = WeakKeyDictionary()
-_BOUND: WeakKeyDictionary[Pipeline, WeakKeyDictionary[type, type]] = WeakKeyDictionary()
 
 
 def _original(cls: type) -> type[BaseChatModel]:
@@ -65,7 +64,7 @@ def _share(model: Model, cls: type) -> Model:
 
 
 def _shim_class(cls: type[BaseChatModel], pipeline: Pipeline | None) -> type:
-    classes = _PLAIN if pipeline is None else _BOUND.setdefault(pipeline, WeakKeyDictionary())
+    classes = _PLAIN if pipeline is None else pipeline.adapted
     if cls not in classes:
         names: dict[str, Any] = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
         # a class made here has no importable name; its objects are pickled as the original, wrapped again on loading

@@ -19,12 +19,12 @@ from langgraph.pregel._read import DEFAULT_BOUND, PregelNode
 
 from chainops.adapters.node import NodeStep, route_writers
 from chainops.adapters.run import RunHooks
-from chainops.adapters.scope import Plan
+from chainops.adapters.scope import Plan, plan_of
 from chainops.adapters.sequence import NodeSequence
 from chainops.errors import SetupError
 from chainops.pipeline import NodeSettings, Pipeline
 
-__all__ = ["instrument"]
+__all__ = ["instrument", "instrumented"]
 
 Graph = TypeVar("Graph", bound=Pregel)  # type: ignore[type-arg]
 
@@ -98,7 +98,8 @@ def instrument(graph: Graph, pipeline: Pipeline | Sequence[Any], *, auto: bool =
             nodes of graphs instrumented this way. With False, use :func:`chainops.wrap` for each model.
 
     Raises:
-        SetupError: ``graph`` is not compiled, or the node metadata under ``"chainops"`` is malformed.
+        SetupError: ``graph`` is not compiled, the node metadata under ``"chainops"`` is malformed, or the graph is
+            instrumented already and the layers of both do not go together (a name twice, a broken order constraint).
     """
     if not isinstance(graph, Pregel):
         hint = "Call .compile() first." if hasattr(graph, "compile") else "Pass a compiled LangGraph graph."
@@ -109,6 +110,13 @@ def instrument(graph: Graph, pipeline: Pipeline | Sequence[Any], *, auto: bool =
         from chainops.adapters.ambient import install
 
         install()
+    if (known := plan_of(graph)) is not None:
+        pipeline.merge(known.pipeline).check()
+    return instrumented(graph, pipeline, auto=auto)
+
+
+def instrumented(graph: Graph, pipeline: Pipeline, *, auto: bool) -> Graph:
+    """As :func:`instrument`, in the middle of a run: nothing is checked that could only have been mended before."""
     hooked = _hooked(type(graph))
     new: Graph = object.__new__(hooked)
     new.__dict__.update(_with_nodes(graph, Plan(pipeline, graph.name, auto)).__dict__)

@@ -125,14 +125,14 @@ class _Route(Runnable[Any, Any]):
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         def work(call: NodeCall) -> Any:
-            with Inside(self.boundary, call):
+            with Inside(self.boundary, call, is_async=False):
                 return self.path.invoke(call.input, call.config, **kwargs)  # type: ignore[arg-type]
 
         return run_sync(self.boundary.pipeline, self.boundary.call(input, config, None), work)
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         async def engine(call: NodeCall) -> Any:
-            with Inside(self.boundary, call):
+            with Inside(self.boundary, call, is_async=True):
                 return await self.path.ainvoke(call.input, call.config, **kwargs)  # type: ignore[arg-type]
 
         return await self.boundary.run(self.boundary.call(input, config, engine))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
@@ -13,7 +12,6 @@ from langgraph._internal._config import ensure_config
 from chainops.adapters.bridge import stream_async, stream_sync
 from chainops.adapters.scope import CURRENT, Plan, Scope, new_run, plan_of
 from chainops.calls import NodeCall
-from chainops.pipeline import Pipeline
 
 __all__ = ["RunHooks", "within_scope"]
 
@@ -50,9 +48,6 @@ class RunHooks:
         return stream_async(plan.pipeline, call, start, lambda: _LastState(kwargs), [])
 
 
-_WITHIN: WeakKeyDictionary[Any, WeakKeyDictionary[Pipeline, Any]] = WeakKeyDictionary()
-
-
 def within_scope(graph: Any) -> Any:
     """``graph``, or an instrumented copy of it where the enclosing node's layers must be around its nodes too."""
     scope = CURRENT.get()
@@ -61,12 +56,12 @@ def within_scope(graph: Any) -> Any:
     plan = plan_of(graph)
     if plan is not None and plan.pipeline.covers(scope.pipeline):
         return graph
-    copies = _WITHIN.setdefault(graph, WeakKeyDictionary())
-    if scope.pipeline not in copies:
-        from chainops.adapters.langgraph import instrument
+    copies = scope.pipeline.adapted
+    if graph not in copies:
+        from chainops.adapters.langgraph import instrumented
 
-        copies[scope.pipeline] = instrument(graph, scope.pipeline)
-    return copies[scope.pipeline]
+        copies[graph] = instrumented(graph, scope.pipeline, auto=True)
+    return copies[graph]
 
 
 def _begin(graph: Any, input: Any, config: RunnableConfig | None) -> tuple[Plan, NodeCall]:

@@ -32,7 +32,7 @@ def wrap_task(func: Callable[..., Any], scope: Inside) -> Callable[..., Any]:
     async def async_task(*args: Any, **kwargs: Any) -> Any:
         async def engine(call: NodeCall) -> Any:
             inner_args, inner_kwargs = call.input
-            with Inside(boundary, call):
+            with Inside(boundary, call, scope.is_async):
                 if is_async:
                     return await func(*inner_args, **inner_kwargs)
                 return await run_in_executor(None, func, *inner_args, **inner_kwargs)
@@ -42,7 +42,7 @@ def wrap_task(func: Callable[..., Any], scope: Inside) -> Callable[..., Any]:
     def sync_task(*args: Any, **kwargs: Any) -> Any:
         def work(call: NodeCall) -> Any:
             inner_args, inner_kwargs = call.input
-            with Inside(boundary, call):
+            with Inside(boundary, call, scope.is_async):
                 return func(*inner_args, **inner_kwargs)
 
         return run_sync(boundary.pipeline, call_of(args, kwargs, None), work)

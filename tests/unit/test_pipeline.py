@@ -196,8 +196,13 @@ def test_merging_keeps_a_shared_layer_once_and_puts_new_ones_outside() -> None:
     merged = Pipeline([a, b]).merge(Pipeline([b, c]))
     assert [m.name for m in merged.middleware] == ["a", "b", "c"]
     assert merged.covers(Pipeline([c]))
+
+
+def test_merging_two_pipelines_that_each_are_right_never_fails_in_the_middle_of_a_run() -> None:
+    merged = Pipeline([layer("a"), layer("b")]).merge(Pipeline([layer("b")]))
+    assert [m.name for m in merged.middleware] == ["a", "b", "b"]
     with pytest.raises(SetupError, match="Two middleware are called 'b'"):
-        Pipeline([a, b]).merge(Pipeline([layer("b")]))
+        merged.check()
 
 
 async def test_a_buffered_layer_lets_nothing_out_before_it_returned() -> None:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
+import weakref
 from typing import Any
 
 import pytest
@@ -140,6 +142,39 @@ async def test_tasks_and_their_models_are_seen() -> None:
     ]
 
 
+async def test_a_task_that_a_task_or_a_route_schedules_is_seen() -> None:
+    @task
+    async def inner(x: int) -> int:
+        return x + 1
+
+    @task
+    async def outer(x: int) -> int:
+        return await inner(x)
+
+    @entrypoint()
+    async def flow(x: int) -> int:
+        return await outer(x)
+
+    watch = Watch()
+    assert await instrument(flow, Pipeline([watch])).ainvoke(1) == 2
+    assert [path for kind, _, path in watch.seen if kind == "task"] == ["flow/outer", "flow/outer/inner"]
+
+    @task
+    def choose(x: int) -> str:
+        return "b"
+
+    builder = StateGraph(MessagesState)
+    builder.add_node("a", lambda state: EMPTY)
+    builder.add_node("b", lambda state: EMPTY)
+    builder.add_edge(START, "a")
+    builder.add_conditional_edges("a", lambda state: choose(1).result(), ["b"])
+    watch.calls.clear()
+    instrument(builder.compile(), Pipeline([watch])).invoke(EMPTY)
+    assert [(kind, path) for kind, _, path in watch.seen] == [
+        ("run", ""), ("node", "a"), ("route", "a"), ("task", "a/choose"), ("node", "b"),
+    ]  # fmt: skip
+
+
 async def test_the_original_graph_stays_as_it_was() -> None:
     watch = Watch()
     graph = graph_of(("a", asks(ScriptedModel(["hi"], repeat=True))))
@@ -175,6 +210,49 @@ async def test_layers_of_an_outer_graph_wrap_the_nodes_of_an_instrumented_inner_
     await instrument(graph_of(("call", call)), Pipeline([outer_watch])).ainvoke(EMPTY)
     assert ("model", "scripted", "call/think") in outer_watch.seen
     assert ("model", "scripted", "call/think") in inner_watch.seen
+
+
+async def test_a_graph_may_call_one_whose_own_pipeline_has_a_layer_of_the_same_name() -> None:
+    outer_watch, inner_watch, models_watch = Watch(), Watch(), Watch()
+    inner = instrument(graph_of(("think", asks(ScriptedModel(["hi"], repeat=True)))), Pipeline([inner_watch]))
+    model = wrap(ScriptedModel(["ho"], repeat=True), Pipeline([models_watch]))
+
+    async def call(state: Any) -> Any:
+        await model.ainvoke("x")
+        return await inner.ainvoke(state)
+
+    graph = instrument(graph_of(("call", call)), Pipeline([outer_watch]))
+    await graph.ainvoke(EMPTY)
+    assert models_watch.seen == [("model", "scripted", "call")]
+    assert [kind for kind, *_ in inner_watch.seen] == ["run", "node", "model"]
+    assert [kind for kind, *_ in outer_watch.seen] == ["run", "node", "model", "run", "node", "model"]
+
+
+def test_instrumenting_twice_with_layers_of_one_name_is_refused_at_once() -> None:
+    graph = instrument(graph_of(("a", asks(ScriptedModel()))), Pipeline([Watch()]))
+    with pytest.raises(SetupError, match="Two middleware are called 'watch'"):
+        instrument(graph, Pipeline([Watch()]))
+
+
+async def test_a_pipeline_made_for_one_request_is_freed_after_it() -> None:
+    inner = graph_of(("think", asks(ScriptedModel(["hi"], repeat=True))))
+    model = ScriptedModel(["ho"], repeat=True)
+
+    async def call(state: Any) -> Any:
+        await wrap(model, Pipeline([Watch()])).ainvoke("x")
+        return await inner.ainvoke(state)
+
+    outer = graph_of(("call", call))
+
+    async def request() -> Any:
+        watch = Watch()
+        await instrument(outer, Pipeline([watch])).ainvoke(EMPTY)
+        assert len(watch.calls) == 6
+        return weakref.ref(watch)
+
+    watches = [await asyncio.create_task(request()) for _ in range(3)]
+    gc.collect()
+    assert [watch() for watch in watches] == [None, None, None]
 
 
 def test_an_uncompiled_graph_is_refused_with_the_fix() -> None:
