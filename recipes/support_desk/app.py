@@ -89,7 +89,7 @@ def tools(orders: str | Path) -> list[BaseTool]:
         """Look up an order."""
         found = rows("SELECT * FROM orders WHERE order_id = ?", order_id)
         if not found:
-            return compact(order_id=order_id, status="unknown")
+            return compact(order_id=order_id, error="not found")
         return compact(**{key: str(found[0][key]) for key in found[0].keys()})  # noqa: SIM118 - a Row is no dict
 
     @tool

@@ -63,6 +63,11 @@ def test_the_demo_answers_three_requests_pays_back_and_leaves_a_whole_trace(tmp_
     assert events[-1]["spans"] == sum(kinds.values())
 
 
+def test_an_order_that_does_not_exist_is_said_to_be_missing(tmp_path: Path) -> None:
+    events = events_of(run_demo(tmp_path, "--json", "Where is my order 99-98?"))
+    assert [e["text"] for e in events if e["event"] == "answer"] == ["Order 99-98 was not found."]
+
+
 def test_a_refund_that_nobody_approves_is_not_paid(tmp_path: Path) -> None:
     events = events_of(run_demo(tmp_path, "--json", "I want a refund for order 41-83."))
     assert [e["answer"] for e in events if e["event"] == "approval"] == ["no"]
