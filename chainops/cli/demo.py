@@ -173,6 +173,14 @@ def _events(node: str, update: dict[str, Any]) -> list[dict[str, Any]]:
     return events
 
 
+def _program() -> str:
+    """How this program can be called from here."""
+    if shutil.which("chainops"):
+        return "chainops"
+    called = Path(sys.argv[0])
+    return "python -m chainops" if called.name == "__main__.py" else os.path.relpath(called)
+
+
 class _Json:
     """Every event as one line of JSON on stdout."""
 
@@ -245,7 +253,7 @@ class _Terminal:
             self.out.print(render_trace(run, event["trace"]))
             self.out.print()
         where = os.path.relpath(event["trace"])
-        program = "chainops" if shutil.which("chainops") else os.path.relpath(sys.argv[0])
+        program = _program()
         option = "" if where == "chainops.db" else f" --db {where}"
         self.out.print(f"{event['spans']} spans are in [bold]{where}[/]. Try next:")
         for command, why in (

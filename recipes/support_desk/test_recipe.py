@@ -82,6 +82,7 @@ def test_the_demo_can_run_twice_in_one_place_and_shows_its_trace_to_a_person(tmp
     out = finished.stdout
     assert "desk  Shipping is free above fifty euros." in out
     assert "model support-desk-tiny" in out
+    assert "Try next:" in out
     assert "chainops trace list" in out
     listed = subprocess.run(
         [sys.executable, "-m", "chainops", "trace", "list", "--json"], cwd=tmp_path, capture_output=True, text=True
