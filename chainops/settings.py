@@ -88,14 +88,14 @@ def _from_file(path: str | os.PathLike[str] | None) -> dict[str, Any]:
     if path is None and not file.is_file():
         return {}
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise SetupError(
             f"Cannot read the settings file {file}: {error.strerror}",
             hint="Check the path, or leave it out to run on defaults.",
             code="setup.settings_file",
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise SetupError(
             f"{file} is not valid TOML: {error}", hint="Mend that line.", code="setup.settings_file"
         ) from None
@@ -107,8 +107,15 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
         if name.startswith(PREFIX) and "__" in name:
             *sections, key = name.removeprefix(PREFIX).lower().split("__")
             at = tree
-            for section in sections:
+            for depth, section in enumerate(sections, 1):
                 at = at.setdefault(section, {})
+                if not isinstance(at, dict):
+                    shorter = f"{PREFIX}{'__'.join(sections[:depth]).upper()}"
+                    raise SetupError(
+                        f"{name} sets a part of what {shorter} sets as a whole",
+                        hint=f"Unset {name} or {shorter}.",
+                        code="setup.settings",
+                    )
             at[key] = _value(value)
     return tree
 

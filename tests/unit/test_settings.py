@@ -49,3 +49,19 @@ def test_a_file_that_is_missing_or_no_toml_is_a_clear_error(tmp_path: Path, cont
         file.write_bytes(content)
     with pytest.raises(SetupError, match=match):
         load_settings(file, environ={})
+
+
+def test_a_variable_and_one_below_it_are_a_clear_error() -> None:
+    with pytest.raises(SetupError, match="CHAINOPS_TRACE__PATH__X sets a part of what CHAINOPS_TRACE__PATH sets"):
+        load_settings(environ={"CHAINOPS_TRACE__PATH": "x.db", "CHAINOPS_TRACE__PATH__X": "1"})
+
+
+def test_a_file_from_an_editor_that_marks_its_encoding_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "marked.toml"
+    file.write_text("[trace]\nsample = 0.5\n", encoding="utf-8-sig")
+    assert load_settings(file, environ={}).trace.sample == 0.5
+
+
+def test_a_path_that_no_file_can_have_is_a_clear_error() -> None:
+    with pytest.raises(SetupError, match="null"):
+        load_settings("a\0b", environ={})
