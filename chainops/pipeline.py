@@ -70,7 +70,7 @@ class Middleware:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "name" not in cls.__dict__:
-            cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+            cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__).lower()
 
     async def wrap_node_call(self, call: NodeCall, call_next: NodeNext) -> Any:
         """Around a node, route, task or run. Return what it returned, something else, or raise."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from chainops.errors import SetupError
@@ -27,7 +27,6 @@ class Plugin:
         name: how settings name it; equal to the entry point's name.
         options: a pydantic model of the table ``[plugins.<name>]``; None for a plugin without options.
         middleware: makes the layers from the validated options (None where there is no model).
-        commands: Typer apps by name, added to the command line.
         version: of the plugin.
         api: the plugin API that it was written for.
     """
@@ -35,7 +34,6 @@ class Plugin:
     name: str
     options: type[BaseModel] | None = None
     middleware: Callable[[Any], Sequence[Middleware]] | None = None
-    commands: Mapping[str, Any] = field(default_factory=dict)
     version: str = "0"
     api: int = API_VERSION
 

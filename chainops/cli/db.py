@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Create, check, back up and compact the trace file.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Create, check, back up and compact the trace file.")
 
 Db = Annotated[Path, typer.Option("--db", envvar="CHAINOPS_TRACE__PATH", help="The trace file.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

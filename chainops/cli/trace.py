@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from chainops.store.export import ExportReport
     from chainops.store.reader import Reader
 
-app = typer.Typer(no_args_is_help=True, help="Look at recorded runs.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Look at recorded runs.")
 
 Db = Annotated[Path, typer.Option("--db", envvar="CHAINOPS_TRACE__PATH", help="The trace file.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

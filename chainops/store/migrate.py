@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from chainops.store.schema import APPLICATION_ID, SCHEMA_VERSION, connect, expla
 from chainops.store.shipped import shipped
 
 __all__ = ["alembic_head", "prepare", "upgrade"]
+
+# Alembic keeps the migration that runs in module globals: two at once in one process would write into each other's file.
+_one_at_a_time = threading.Lock()
 
 
 def upgrade(path: str | Path) -> tuple[int, int]:
@@ -73,7 +77,7 @@ def _migrate(connection: sqlite3.Connection, path: str | Path, migrations: Path)
     def _begin(opened: Any) -> None:
         opened.exec_driver_sql("BEGIN IMMEDIATE")
 
-    with engine.connect() as opened, opened.begin():
+    with _one_at_a_time, engine.connect() as opened, opened.begin():
         if read_version(connection, path) == SCHEMA_VERSION and migrations == shipped("migrations"):
             return  # another process was faster
         command.upgrade(_config(migrations, opened), "head")

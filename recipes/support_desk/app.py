@@ -22,7 +22,7 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
 from langgraph.types import Command, interrupt
 
-from chainops import CallError, Middleware, ModelCall, ModelResult, Pipeline
+from chainops import Blocked, Middleware, ModelCall, ModelResult, Pipeline
 from chainops.middleware.trace import Trace
 
 TRIAGE = SystemMessage("Classify the request.")
@@ -54,7 +54,7 @@ class TokenBudget(Middleware):
     async def wrap_model_call(self, call: ModelCall, call_next: Any) -> ModelResult:
         thread = call.thread or call.run.run_id
         if self.used[thread] >= self.tokens:
-            raise CallError(f"Thread {thread} has used its {self.tokens} tokens", code="support_desk.budget")
+            raise Blocked(f"Thread {thread} has used its {self.tokens} tokens", code="support_desk.budget")
         result: ModelResult = await call_next(call)
         self.used[thread] += result.tokens
         call.annotate(self.name, used=self.used[thread], of=self.tokens)

@@ -235,3 +235,10 @@ def test_per_loop_makes_one_object_for_each_loop() -> None:
     assert first[0] is not second[0]
     with pytest.raises(RuntimeError):
         made.get()
+
+
+@pytest.mark.parametrize(
+    ("class_name", "name"), [("Budget", "budget"), ("TokenBudget", "token_budget"), ("OneAtATime", "one_at_a_time")]
+)
+def test_a_layer_without_a_name_is_called_after_its_class(class_name: str, name: str) -> None:
+    assert type(class_name, (Middleware,), {}).name == name

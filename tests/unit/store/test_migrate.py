@@ -2,6 +2,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -206,3 +207,14 @@ def test_what_the_wheel_ships_is_found_or_the_error_says_where_it_should_be():
     with pytest.raises(StoreError) as caught:
         shipped("no-such-folder")
     assert caught.value.code == "store.shipped"
+
+
+def test_several_new_files_can_be_made_at_once_in_one_process(tmp_path):
+    paths = [tmp_path / f"{i}.db" for i in range(6)]
+    with ThreadPoolExecutor(len(paths)) as pool:
+        assert list(pool.map(migrate.upgrade, paths)) == [(0, schema.SCHEMA_VERSION)] * len(paths)
+    for path in paths:
+        with sqlite3.connect(path) as db:
+            assert db.execute("SELECT count(*) FROM span").fetchone() == (0,)
+            assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        db.close()
