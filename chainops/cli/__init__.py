@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Any
 
 import typer
@@ -63,9 +64,18 @@ def _root(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; mistakes of the person become one line with a hint, and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a terminal that lacks a letter shows "?", not a traceback
+            stream.reconfigure(errors="replace")
     try:
         app(list(sys.argv[1:] if argv is None else argv), prog_name="chainops", standalone_mode=True)
     except ChainopsError as error:
         typer.echo(f"error: {error}", err=True)
+        raise SystemExit(2) from None
+    except UnicodeEncodeError as error:
+        if error.reason != "surrogates not allowed":
+            raise
+        hint = "Type it again, or set the terminal to UTF-8."
+        typer.echo(f"error: {error.object!a} is not text [cli.encoding]\n  hint: {hint}", err=True)
         raise SystemExit(2) from None
     return 0

@@ -8,12 +8,14 @@ import os
 import shutil
 import sqlite3
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from chainops.errors import SetupError
 
@@ -39,6 +41,8 @@ def demo(
 
     Exit code 130 after Ctrl-C: the trace then holds what ran until there.
     """
+    # bytes of another encoding than the terminal's arrive as characters that no JSON can hold
+    asked = [text.encode(errors="replace").decode() for text in question or QUESTIONS]
     desk = _recipe()
     orders = _orders(desk, db)
     talk = _Json() if as_json else _Terminal(yes)
@@ -46,7 +50,7 @@ def demo(
     pipeline = desk.layers(db)
     trace = pipeline.middleware[0]
     try:
-        threads = asyncio.run(_answer_all(desk, pipeline, orders, model, list(question or QUESTIONS), talk.say, asker))
+        threads = asyncio.run(_answer_all(desk, pipeline, orders, model, asked, talk.say, asker))
     except (KeyboardInterrupt, asyncio.CancelledError):
         trace.close()
         talk.say({"event": "stopped", "trace": str(db)})
@@ -123,8 +127,9 @@ async def _answer_all(
         threads = [f"demo-{run_id_v7()[:13]}-{i}" for i, _ in enumerate(questions, 1)]
         for question, thread in zip(questions, threads, strict=True):
             say({"event": "question", "thread": thread, "text": question})
-            async for event in _answer(graph, question, thread, ask):
-                say(event)
+            async with aclosing(_answer(graph, question, thread, ask)) as events:
+                async for event in events:
+                    say(event)
         return threads
     finally:
         model.close()
@@ -132,7 +137,7 @@ async def _answer_all(
 
 async def _answer(
     graph: Any, question: str, thread: str, ask: Callable[[dict[str, Any]], str]
-) -> AsyncIterator[dict[str, Any]]:
+) -> AsyncGenerator[dict[str, Any]]:
     """Events of one request, until nobody has to be asked any more."""
     from langgraph.types import Command
 
@@ -140,18 +145,19 @@ async def _answer(
     given: Any = {"messages": [("user", question)]}
     while given is not None:
         pending = None
-        async for mode, part in graph.astream(given, config, stream_mode=["messages", "updates"]):
-            if mode == "messages":
-                chunk, about = part
-                if about["langgraph_node"] == "agent" and chunk.type == "AIMessageChunk" and chunk.text:
-                    yield {"event": "token", "text": str(chunk.text)}
-                continue
-            for node, update in part.items():
-                if node == "__interrupt__":
-                    pending = update[0].value
+        async with aclosing(graph.astream(given, config, stream_mode=["messages", "updates"])) as parts:
+            async for mode, part in parts:
+                if mode == "messages":
+                    chunk, about = part
+                    if about["langgraph_node"] == "agent" and chunk.type == "AIMessageChunk" and chunk.text:
+                        yield {"event": "token", "text": str(chunk.text)}
                     continue
-                for event in _events(node, update or {}):
-                    yield event
+                for node, update in part.items():
+                    if node == "__interrupt__":
+                        pending = update[0].value
+                        continue
+                    for event in _events(node, update or {}):
+                        yield event
         given = None
         if pending is not None:
             answer = await asyncio.to_thread(ask, pending)
@@ -210,7 +216,7 @@ class _Terminal:
             shown(event)
 
     def ask(self, pending: dict[str, Any]) -> str:
-        if not sys.stdin.isatty():
+        if sys.stdin is None or not sys.stdin.isatty():
             self.err.print("[yellow]No terminal to ask in: declined. Use --yes to approve.[/]")
             return "no"
         return "yes" if typer.confirm(f"  ? {pending['question']}", err=True) else "no"
@@ -219,7 +225,7 @@ class _Terminal:
         self.err.print("[dim]Loading the model that chainops ships (2 MB, made by recipes/tiny_model) ...[/]")
 
     def _question(self, event: dict[str, Any]) -> None:
-        self.out.print(f"\n[bold cyan]you[/]   {event['text']}")
+        self.out.print(f"\n[bold cyan]you[/]   {escape(event['text'])}")
 
     def _topic(self, event: dict[str, Any]) -> None:
         self.out.print(f"[dim]      routed as: {event['topic']}[/]")
@@ -233,17 +239,19 @@ class _Terminal:
 
     def _tool_call(self, event: dict[str, Any]) -> None:
         arguments = ", ".join(f"{key}={value}" for key, value in event["args"].items())
-        self.out.print(f"[dim]-> {event['name']}({arguments})[/]")
+        self.out.print(f"[dim]-> {event['name']}({escape(arguments)})[/]")
 
     def _tool_result(self, event: dict[str, Any]) -> None:
         self.out.print(f"      {event['text']}", style="dim", markup=False, soft_wrap=True)
         self.out.print("[bold green]desk[/]  ", end="")
 
     def _approval(self, event: dict[str, Any]) -> None:
-        self.out.print(f"[yellow]      {event['question']} {event['answer']}{' (--yes)' if self.yes else ''}[/]")
+        self.out.print(
+            f"[yellow]      {escape(event['question'])} {event['answer']}{' (--yes)' if self.yes else ''}[/]"
+        )
 
     def _stopped(self, event: dict[str, Any]) -> None:
-        self.err.print(f"\nStopped. What ran until here is in {event['trace']}: chainops trace show last")
+        self.err.print(f"\nStopped. What ran until here is in {escape(event['trace'])}: chainops trace show last")
 
     def _done(self, event: dict[str, Any]) -> None:
         from chainops.cli.trace_view import render_trace
@@ -252,7 +260,7 @@ class _Terminal:
         for run in event["runs"][-1]:
             self.out.print(render_trace(run, event["trace"]))
             self.out.print()
-        where = os.path.relpath(event["trace"])
+        where = escape(os.path.relpath(event["trace"]))
         program = _program()
         option = "" if where == "chainops.db" else f" --db {where}"
         self.out.print(f"{event['spans']} spans are in [bold]{where}[/]. Try next:")

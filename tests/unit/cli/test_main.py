@@ -1,0 +1,73 @@
+"""The command line as a person types it: odd terminals, odd letters, closed pipes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chainops.cli.demo import _answer, _Terminal
+
+
+def chainops(*words: str | bytes, cwd: Path, **environ: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "chainops", *words],
+        cwd=cwd,
+        env={**os.environ, **environ},
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+    )
+
+
+def test_a_terminal_without_a_letter_shows_a_question_mark(tmp_path: Path) -> None:
+    finished = chainops("docs", "index", cwd=tmp_path, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert finished.returncode == 0, finished.stderr
+    assert b"?" in finished.stdout
+
+
+def test_an_argument_that_is_no_text_is_a_mistake_of_one_line(store: Any, tmp_path: Path) -> None:
+    store.example()
+    store.writer.close()
+    finished = chainops("trace", "show", b"a\xff", "--db", str(store.path), cwd=tmp_path, PYTHONUTF8="1")
+    assert finished.returncode == 2
+    assert b"is not text" in finished.stderr
+    assert b"Traceback" not in finished.stderr
+
+
+def test_what_a_person_types_is_shown_as_typed_and_never_read_as_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal = _Terminal(yes=False)
+    terminal.say({"event": "question", "text": "[/] [bold]hi[/bold]"})
+    terminal.say({"event": "tool_call", "name": "get_order", "args": {"order": "[/x]"}})
+    terminal.say({"event": "approval", "question": "refund [/y]?", "answer": "no"})
+    shown = capsys.readouterr().out
+    assert "[/] [bold]hi[/bold]" in shown
+    assert "get_order(order=[/x])" in shown
+    assert "refund [/y]?" in shown
+
+
+def test_without_any_stdin_nothing_is_approved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    assert _Terminal(yes=False).ask({"question": "refund?"}) == "no"
+
+
+async def test_the_graph_is_closed_when_its_output_cannot_be_shown() -> None:
+    closed: list[bool] = []
+
+    class Graph:
+        async def astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+            try:
+                while True:
+                    yield "updates", {"triage": {"topic": "faq"}}
+            finally:
+                closed.append(True)
+
+    events = _answer(Graph(), "hi", "t1", lambda pending: "no")
+    assert (await anext(events))["topic"] == "faq"
+    await events.aclose()
+    assert closed == [True]
