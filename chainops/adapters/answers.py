@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from langchain_core.messages import AIMessageChunk
@@ -30,7 +30,7 @@ class Edge:
         return chunk.message  # type: ignore[return-value]
 
     def leave(self, message: Any) -> ChatGenerationChunk:
-        self.left.append(message.content)
+        self.left.append(message)
         known = self.entered.get(id(message))
         return known if known is not None and known.message is message else ChatGenerationChunk(message=message)
 
@@ -43,13 +43,33 @@ class Edge:
         answer = _checked(result)
         if not self.left:
             yield ChatGenerationChunk(message=answer.as_chunk())
-        elif all(isinstance(part, str) for part in self.left) and "".join(self.left) != answer.text:
-            raise CallError(
-                f"A middleware returned another text ({len(answer.text)} characters) than was streamed "
-                f"({len(''.join(self.left))} characters)",
-                hint="Wrap call.emit as well as the result, or set `streaming = 'buffered'` on that middleware.",
-                code="call.stream",
-            )
+            return
+        text = "".join(str(message.text) for message in self.left)
+        if text != answer.text:
+            raise _mismatch(f"another text ({len(answer.text)} characters)", f"({len(text)} characters)")
+        returned, streamed = _tool_calls([answer.message]), _tool_calls(self.left)
+        if returned != streamed:
+            raise _mismatch(f"other tool calls ({_names(returned)})", f"({_names(streamed)})")
+
+
+def _mismatch(returned: str, streamed: str) -> CallError:
+    return CallError(
+        f"A middleware returned {returned} than was streamed {streamed}",
+        hint="Wrap call.emit as well as the result, or set `streaming = 'buffered'` on that middleware.",
+        code="call.stream",
+    )
+
+
+def _tool_calls(messages: Sequence[Any]) -> list[tuple[str, Any]]:
+    chunks = [message for message in messages if isinstance(message, AIMessageChunk)]
+    whole = messages
+    if len(chunks) > 1 and any(chunk.tool_call_chunks for chunk in chunks):
+        whole = [add_ai_message_chunks(*chunks)]  # all of them: the last one says that the arguments are complete
+    return [(call["name"], call["args"]) for message in whole for call in message.tool_calls]
+
+
+def _names(calls: list[tuple[str, Any]]) -> str:
+    return ", ".join(name for name, _ in calls) or "none"
 
 
 class Answer:

@@ -8,7 +8,8 @@ import weakref
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, AnyMessage, HumanMessage
+from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
@@ -516,6 +517,38 @@ async def test_a_stream_that_differs_from_the_result_is_an_error_not_a_silent_le
 
     graph = instrument(graph_of(("a", asks(ScriptedModel(["secret"])))), Pipeline([ResultOnly()]))
     with pytest.raises(CallError, match="streaming = 'buffered'"):
+        async for _ in graph.astream(EMPTY, stream_mode="messages"):
+            pass
+
+
+async def test_a_tool_call_that_a_layer_took_out_of_the_result_only_does_not_run() -> None:
+    class NoTools(Middleware):
+        async def wrap_model_call(self, call: ModelCall, call_next: Any) -> ModelResult:
+            return (await call_next(call)).replace(message=AIMessage(""))
+
+    asked = AIMessage("", tool_calls=[{"name": "lookup", "args": {"x": 1}, "id": "c1"}])
+    graph = graph_of(("ask", asks(ScriptedModel([asked], repeat=True))), ("tools", ToolNode([lookup])))
+    watch = Watch()
+    with pytest.raises(CallError, match="other tool calls") as caught:
+        async for _ in instrument(graph, Pipeline([watch, NoTools()])).astream(EMPTY, stream_mode="messages"):
+            pass
+    assert caught.value.code == "call.stream"
+    assert "tool" not in {kind for kind, *_ in watch.seen}
+
+
+async def test_an_answer_in_blocks_that_differs_from_its_stream_is_an_error_too() -> None:
+    class Redact(Middleware):
+        async def wrap_model_call(self, call: ModelCall, call_next: Any) -> ModelResult:
+            return (await call_next(call)).replace(message=AIMessage([{"type": "text", "text": "[removed]"}]))
+
+    class Blocks(ScriptedModel):
+        async def _astream(self, *args: Any, **kwargs: Any) -> Any:
+            for word in ("secret ", "text"):
+                content: list[Any] = [{"type": "text", "text": word, "index": 0}]
+                yield ChatGenerationChunk(message=AIMessageChunk(content=content))
+
+    graph = instrument(graph_of(("a", asks(Blocks()))), Pipeline([Redact()]))
+    with pytest.raises(CallError, match="another text"):
         async for _ in graph.astream(EMPTY, stream_mode="messages"):
             pass
 
