@@ -27,6 +27,7 @@ __all__ = [
     "ArtifactVersion",
     "Artifacts",
     "LabelMove",
+    "check_name",
     "retired_error",
     "retired_label",
     "settled",
@@ -38,7 +39,8 @@ LATEST = "latest"
 """The label that nobody moves: the newest version that is not retired."""
 
 MAX_BYTES = 16 * 2**20
-_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/-]{0,198}[A-Za-z0-9])?")
+# Names become paths below a folder, so no part of one is "..", and none is hidden.
+_NAME = re.compile(r"(?=.{1,200}\Z)[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 _LABEL = re.compile(r"(?![0-9]+\Z)[a-z0-9][a-z0-9._-]{0,63}")
 _RETIRED = "retired/"
 COLUMNS = "id, kind, name, version, sha256, parent, author, message, created_ns, content"
@@ -112,7 +114,7 @@ class Artifacts:
         Content that an earlier version has already is that version: a hash stands under a name once. ``parent`` is
         the newest version unless given. Safe in many processes at once: no number is given twice, none is lost.
         """
-        _check(_NAME, "name", name)
+        check_name(name)
         _check(_NAME, "kind", kind)
         data = self._encode(kind, name, content)
         sha = fingerprint(data)
@@ -284,10 +286,15 @@ def retired_error(kind: str, name: str, version: int) -> StoreError:
     )
 
 
+def check_name(name: str) -> None:
+    """Raises ``StoreError`` (``store.name``) where ``name`` is no name for an artifact."""
+    _check(_NAME, "name", name)
+
+
 def _check(pattern: re.Pattern[str], what: str, value: str) -> None:
     if not isinstance(value, str) or not pattern.fullmatch(value):
         raise StoreError(
             f"{value!r} is no {what}",
-            hint="Use letters, digits and . _ - (names also /); a label is lower case and no number.",
+            hint="Use letters, digits and . _ - (in names also a/b); a label is lower case and no number.",
             code="store.name",
         )

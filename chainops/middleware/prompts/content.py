@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from chainops.errors import SetupError
 from chainops.middleware.prompts.inputs import compile_schema, explain
@@ -32,6 +32,12 @@ class PromptMessage(_Part):
 
     role: Literal["system", "user", "assistant"] = Field(description="Who says it.")
     template: str = Field(max_length=MAX_SOURCE, description="Its text, in the template language.")
+
+    @field_validator("template")
+    @classmethod
+    def _lines(cls, value: str) -> str:
+        """Lines end in a newline, and none is left at either end: a file cannot tell more."""
+        return value.replace("\r\n", "\n").replace("\r", "\n").strip("\n")
 
 
 class PromptTest(_Part):

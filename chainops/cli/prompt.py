@@ -1,0 +1,275 @@
+"""``chainops prompt``: prompts in versions, from files, with labels that move."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from chainops.cli.trace_io import print_json, print_rich
+
+app = typer.Typer(no_args_is_help=True, help="Prompts in versions, from files, with labels that move.")
+
+Db = Annotated[Path, typer.Option("--db", envvar="CHAINOPS_TRACE__PATH", help="The file with the prompts.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Name = Annotated[str, typer.Argument(help="NAME, or NAME@LABEL, or NAME@VERSION; without @: the newest.")]
+Who = Annotated[str | None, typer.Option("--author", help="Who does it; else the user of this machine.")]
+DEFAULT_DB = Path("chainops.db")
+
+
+@app.command()
+def add(
+    file: Annotated[Path, typer.Argument(help="A prompt file.")],
+    db: Db = DEFAULT_DB,
+    message: Annotated[str, typer.Option("--message", "-m", help="What changed.")] = "",
+    author: Who = None,
+    as_json: Json = False,
+) -> None:
+    """Store a prompt file as a version. No label moves."""
+    from chainops.cli.prompt_io import store_file, user, version_line, version_row
+
+    version, new = store_file(db, file, author=user(author), message=message)
+    if as_json:
+        print_json({**version_row(version), "new": new})
+    else:
+        typer.echo(version_line(version) + ("" if new else " (was there already)"))
+
+
+@app.command("list")
+def list_prompts(db: Db = DEFAULT_DB, as_json: Json = False) -> None:
+    """Every prompt: its newest version, and where its labels point."""
+    from chainops.cli.prompt_io import look, prompt_rows, prompt_table
+
+    rows = prompt_rows(look(db))
+    if as_json:
+        print_json(rows)
+    elif rows:
+        print_rich(prompt_table(rows))
+    else:
+        typer.echo("There is no prompt yet. hint: chainops prompt sync FOLDER", err=True)
+
+
+@app.command()
+def show(
+    name: Name,
+    db: Db = DEFAULT_DB,
+    history: Annotated[bool, typer.Option("--history", help="All versions and moves of labels instead.")] = False,
+    as_json: Json = False,
+) -> None:
+    """A version as a file; or with --history what happened to the prompt."""
+    from chainops.cli.prompt_io import as_file, history_lines, history_rows, look, split_ref, version_row
+
+    view, (plain, ref) = look(db), split_ref(name)
+    version = view.resolve(plain, ref)
+    if history:
+        rows = history_rows(view.entries[plain])
+        print_json(rows) if as_json else typer.echo("\n".join(history_lines(rows)))
+    elif as_json:
+        print_json({**version_row(version), "content": version.value()})
+    else:
+        typer.echo(as_file(view, version), nl=False)
+
+
+@app.command()
+def diff(
+    name: Annotated[str, typer.Argument(help="The prompt.")],
+    old: Annotated[str | None, typer.Argument(help="A label or version; else what NEW was made from.")] = None,
+    new: Annotated[str, typer.Argument(help="A label or version.")] = "latest",
+    db: Db = DEFAULT_DB,
+    unified: Annotated[bool, typer.Option("--unified", help="As a patch, also on a terminal.")] = False,
+    as_json: Json = False,
+) -> None:
+    """What differs between two versions: side by side on a terminal, else as a patch."""
+    import sys
+
+    from chainops.cli.prompt_io import as_file, look, patch, side_by_side, version_row
+
+    view = look(db)
+    after = view.resolve(name, new)
+    before = view.entries[name].versions[after.parent or 1] if old is None else view.resolve(name, old)
+    texts = as_file(view, before), as_file(view, after)
+    titles = f"{name}@{before.version}", f"{name}@{after.version}"
+    if as_json:
+        print_json({"old": version_row(before), "new": version_row(after), "patch": patch(*texts, *titles)})
+    elif texts[0] == texts[1]:
+        typer.echo(f"{titles[0]} and {titles[1]} are the same", err=True)
+    elif sys.stdout.isatty() and not unified:
+        print_rich(side_by_side(*texts, *titles))
+    else:
+        typer.echo(patch(*texts, *titles), nl=False)
+
+
+@app.command()
+def render(
+    name: Name,
+    db: Db = DEFAULT_DB,
+    var: Annotated[list[str] | None, typer.Option("--var", metavar="NAME=TEXT", help="A text; again for more.")] = None,
+    variables: Annotated[str | None, typer.Option("--vars", metavar="FILE|-", help="A JSON object of values.")] = None,
+    as_json: Json = False,
+) -> None:
+    """The messages that a prompt becomes with some values."""
+    from dataclasses import asdict
+
+    from chainops.cli.prompt_io import compiled, look, read_values
+
+    rendered = compiled(look(db), name).render(read_values(variables, var or []))
+    if as_json:
+        row = {"name": rendered.name, "version": rendered.version, "sha256": rendered.sha256}
+        print_json({**row, "variables": rendered.variables, "messages": [asdict(m) for m in rendered.messages]})
+    else:
+        typer.echo("\n\n".join(f"{message.role}:\n{message.text}" for message in rendered.messages))
+
+
+@app.command("test")
+def run_prompt_tests(
+    names: Annotated[list[str] | None, typer.Argument(help="NAME, NAME@LABEL ...; without one: all, newest.")] = None,
+    db: Db = DEFAULT_DB,
+    as_json: Json = False,
+) -> None:
+    """Run the tests that prompts bring along, on their rendered text. Exit code 1 when one fails."""
+    from chainops.cli.prompt_io import compiled, look
+    from chainops.middleware.prompts.trial import run_tests
+
+    view = look(db)
+    chosen = names or [name for name, entry in sorted(view.entries.items()) if entry.latest is not None]
+    rows: list[dict[str, Any]] = [
+        {"prompt": p.name, "version": p.version, "test": outcome.name, "problems": list(outcome.problems)}
+        for p in (compiled(view, name) for name in chosen)
+        for outcome in run_tests(p)
+    ]
+    failed = [row for row in rows if row["problems"]]
+    if as_json:
+        print_json(rows)
+    else:
+        for row in rows:
+            mark = "FAILED" if row["problems"] else "ok    "
+            problems = "".join(f"\n         {problem}" for problem in row["problems"])
+            typer.echo(f"{mark} {row['prompt']}@{row['version']}: {row['test']}{problems}")
+        typer.echo(f"{len(rows)} tests of {len(chosen)} prompts, {len(failed)} failed", err=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def promote(
+    name: Annotated[str, typer.Argument(help="NAME@VERSION or NAME@LABEL; without @: the newest.")],
+    label: Annotated[str, typer.Argument(help="The label that shall point to it.")],
+    db: Db = DEFAULT_DB,
+    why: Annotated[str, typer.Option("--why", help="The reason, kept with the move.")] = "",
+    force: Annotated[bool, typer.Option("--force", help="Although its tests fail; needs --why.")] = False,
+    author: Who = None,
+    as_json: Json = False,
+) -> None:
+    """Let a label point to a version. Refused when the version's tests fail (exit code 1)."""
+    from chainops.cli.prompt_io import compiled, failed_tests, look, move_line, user
+    from chainops.errors import SetupError
+    from chainops.store.artifacts import Artifacts
+
+    if force and not why:
+        raise SetupError("--force needs a reason", hint='Add --why "..."; it is kept.', code="setup.promote")
+    prompt = compiled(look(db), name)
+    if problems := failed_tests(prompt):
+        why = f"forced, {len(problems)} tests failed: {why}" if force else why
+        for problem in problems:
+            typer.echo(f"{prompt.name}@{prompt.version}: {problem}", err=True)
+        if not force:
+            typer.echo("hint: mend the prompt, or promote it with --force --why REASON", err=True)
+            raise typer.Exit(1)
+    move = Artifacts(db).move("prompt", prompt.name, label, prompt.version, who=user(author), why=why)
+    move_line(move, as_json)
+
+
+@app.command()
+def rollback(
+    name: Annotated[str, typer.Argument(help="The prompt.")],
+    label: Annotated[str, typer.Argument(help="The label to move back.")],
+    db: Db = DEFAULT_DB,
+    why: Annotated[str, typer.Option("--why", help="The reason, kept with the move.")] = "",
+    author: Who = None,
+    as_json: Json = False,
+) -> None:
+    """Move a label back to where it pointed before."""
+    from chainops.cli.prompt_io import look, move_line, user
+    from chainops.store.artifacts import Artifacts
+
+    look(db)
+    move_line(Artifacts(db).rollback("prompt", name, label, who=user(author), why=why), as_json)
+
+
+@app.command()
+def retire(
+    name: Annotated[str, typer.Argument(help="The prompt.")],
+    version: Annotated[int, typer.Argument(help="The version that nobody shall use.")],
+    why: Annotated[str, typer.Option("--why", help="The reason, kept with it.")],
+    db: Db = DEFAULT_DB,
+    undo: Annotated[bool, typer.Option("--undo", help="Put it into use again.")] = False,
+    author: Who = None,
+    as_json: Json = False,
+) -> None:
+    """Take a version out of use: whoever asks for it gets an error."""
+    from chainops.cli.prompt_io import look, user
+    from chainops.store.artifacts import Artifacts
+
+    look(db)
+    Artifacts(db).retire("prompt", name, version, who=user(author), why=why, back=undo)
+    if as_json:
+        print_json({"name": name, "version": version, "retired": not undo})
+    else:
+        typer.echo(f"{name}@{version} is {'in use again' if undo else 'retired'}")
+
+
+@app.command()
+def sync(
+    folder: Annotated[Path, typer.Argument(help="The folder with the prompt files.")],
+    db: Db = DEFAULT_DB,
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; exit code 1 when the two differ.")] = False,
+    label: Annotated[str, typer.Option(help="The label that follows the files.")] = "files",
+    message: Annotated[str, typer.Option("--message", "-m", help="What changed.")] = "",
+    author: Who = None,
+    as_json: Json = False,
+) -> None:
+    """Bring the database up to the files in a folder: new versions, and a label that points to them."""
+    from dataclasses import asdict
+
+    from chainops.cli.prompt_io import difference_line, look_if_there, user
+    from chainops.middleware.prompts.folder import compare, read_folder
+    from chainops.middleware.prompts.folder import sync as bring_up
+    from chainops.store.artifacts import Artifacts
+
+    view = look_if_there(db)
+    contents = read_folder(folder, view)
+    if check:
+        found = compare(contents, view, label)
+    else:
+        found = bring_up(
+            Artifacts(db), contents, view, who=user(author), why=message or f"sync {folder.name}", label=label
+        )
+    differences = [each for each in found if each.state != "same"]
+    if as_json:
+        print_json([asdict(each) for each in found])
+    else:
+        for each in differences:
+            typer.echo(difference_line(each, label, done=not check))
+        typer.echo(f"{len(found)} prompts, {len(differences)} {'differ' if check else 'brought up'}", err=True)
+    if check and differences:
+        typer.echo(f"hint: chainops prompt sync {folder} --db {db}", err=True)
+        raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="The folder to write to; files in it are replaced.")],
+    db: Db = DEFAULT_DB,
+    ref: Annotated[str, typer.Option(help="The label to export.")] = "latest",
+    as_json: Json = False,
+) -> None:
+    """Write every prompt that has a label as a file."""
+    from chainops.cli.prompt_io import look
+    from chainops.middleware.prompts.folder import write_folder
+
+    written = write_folder(folder, look(db), ref)
+    if as_json:
+        print_json([str(path) for path in written])
+    else:
+        typer.echo(f"{len(written)} prompts written to {folder}", err=True)
