@@ -6,9 +6,10 @@ import asyncio
 from typing import Any, ClassVar
 
 import pytest
+from langchain_core.messages import AIMessage
 
 from chainops import Middleware
-from chainops.calls import ModelCall, ModelResult, NodeCall
+from chainops.calls import ModelCall, ModelResult, NodeCall, ToolCall
 from chainops.pipeline import PerLoop
 from chainops.testing import MiddlewareConformance, check_middleware
 
@@ -66,7 +67,30 @@ class RetryEverything(Middleware):
         return await call_next(call)
 
 
-@pytest.mark.parametrize("good", [PassThrough, Waiting, Shout, ShoutAtTheEnd, RetryEverything])
+class Cache(Middleware):
+    """Answers the same question without the model the second time."""
+
+    def __init__(self) -> None:
+        self.known: dict[Any, ModelResult] = {}
+
+    async def wrap_model_call(self, call: ModelCall, call_next: Any) -> ModelResult:
+        key = tuple(message.text for message in call.messages)
+        if key not in self.known:
+            self.known[key] = await call_next(call)
+        return self.known[key]
+
+
+class TimeLimit(Middleware):
+    """Runs what it wraps in a task of its own."""
+
+    async def wrap_model_call(self, call: ModelCall, call_next: Any) -> ModelResult:
+        return await asyncio.wait_for(call_next(call), 30)
+
+    async def wrap_tool_call(self, call: ToolCall, call_next: Any) -> Any:
+        return await asyncio.wait_for(call_next(call), 30)
+
+
+@pytest.mark.parametrize("good", [PassThrough, Waiting, Shout, ShoutAtTheEnd, RetryEverything, Cache, TimeLimit])
 async def test_the_kit_passes_good_middleware(good: type[Middleware]) -> None:
     assert await check_middleware(good) == {}
 
@@ -134,6 +158,54 @@ class SharesALockBetweenLoops(Middleware):
             return await call_next(call)
 
 
+class SwallowsCancellationOfTools(Middleware):
+    async def wrap_tool_call(self, call: ToolCall, call_next: Any) -> Any:
+        try:
+            return await call_next(call)
+        except asyncio.CancelledError:
+            return "never mind"
+
+
+class ShieldsTheModel(Middleware):
+    async def wrap_model_call(self, call: ModelCall, call_next: Any) -> ModelResult:
+        return await asyncio.shield(asyncio.ensure_future(call_next(call)))
+
+
+class SwallowsErrorsOfTools(Middleware):
+    async def wrap_tool_call(self, call: ToolCall, call_next: Any) -> Any:
+        try:
+            return await call_next(call)
+        except Exception:
+            return "never mind"
+
+
+class TakesToolCallsOutOfTheResultOnly(Middleware):
+    async def wrap_model_call(self, call: ModelCall, call_next: Any) -> ModelResult:
+        result = await call_next(call)
+        return result.replace(message=AIMessage(result.text))
+
+
+class LeavesATaskWhenTheModelFails(Middleware):
+    def __init__(self) -> None:
+        self.tasks: list[Any] = []
+
+    async def wrap_model_call(self, call: ModelCall, call_next: Any) -> ModelResult:
+        task = asyncio.create_task(asyncio.Event().wait())
+        self.tasks.append(task)
+        result = await call_next(call)
+        task.cancel()
+        return result
+
+
+class LeavesATaskBesideTools(Middleware):
+    def __init__(self) -> None:
+        self.tasks: list[Any] = []
+
+    async def wrap_tool_call(self, call: ToolCall, call_next: Any) -> Any:
+        self.tasks.append(asyncio.create_task(asyncio.Event().wait()))
+        return await call_next(call)
+
+
 @pytest.mark.parametrize(
     ("broken", "caught_by"),
     [
@@ -143,6 +215,12 @@ class SharesALockBetweenLoops(Middleware):
         (KeepsTheCallOnSelf, "concurrent_calls_do_not_mix"),
         (SwallowsCancellation, "cancelling_a_run_stops_it"),
         (LeavesATask, "no_task_is_left_behind"),
+        (SwallowsCancellationOfTools, "cancelling_a_run_stops_it"),
+        (ShieldsTheModel, "cancelling_a_run_stops_it"),
+        (SwallowsErrorsOfTools, "errors_arrive_as_they_are"),
+        (TakesToolCallsOutOfTheResultOnly, "a_stream_adds_up_to_the_result"),
+        (LeavesATaskWhenTheModelFails, "no_task_is_left_behind"),
+        (LeavesATaskBesideTools, "no_task_is_left_behind"),
         (LiesAboutSuspending, "sync_and_async_agree"),
         (SharesALockBetweenLoops, "two_event_loops_can_share_it"),
     ],
