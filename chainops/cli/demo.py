@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from chainops.errors import SetupError
+from chainops.errors import MissingExtra, SetupError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 __all__ = ["app"]
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 QUESTIONS = ("How much is shipping?", "Where is my order 67-26?", "I want a refund for order 41-83.")
 Say = Callable[[dict[str, Any]], None]
 
@@ -43,6 +43,7 @@ def demo(
     """
     # bytes of another encoding than the terminal's arrive as characters that no JSON can hold
     asked = [text.encode(errors="replace").decode() for text in question or QUESTIONS]
+    _check_llama()
     desk = _recipe()
     orders = _orders(desk, db)
     talk = _Json() if as_json else _Terminal(yes)
@@ -93,6 +94,12 @@ def _orders(desk: ModuleType, db: Path) -> Path:
             code="setup.directory",
         ) from None
     return made
+
+
+def _check_llama() -> None:
+    """Say that the engine is missing before anything else is said."""
+    if importlib.util.find_spec("llama_cpp") is None:
+        raise MissingExtra("llama", package="llama-cpp-python", needed_for="The demo's local model")
 
 
 def _model(path: Path | None) -> Any:

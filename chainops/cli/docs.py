@@ -11,7 +11,7 @@ from chainops.errors import SetupError
 
 __all__ = ["app"]
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 ROOT = Path(__file__).resolve().parent.parent / "docs"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -56,3 +57,15 @@ def test_a_missing_extra_is_one_clear_error_with_the_line_that_installs_it() -> 
     script = f"import sys\nsys.modules['llama_cpp'] = None\n{code}"
     finished = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert "pip install 'chainops[llama]'" in finished.stdout
+
+
+def test_the_demo_without_its_engine_says_only_that(tmp_path: Path) -> None:
+    script = (
+        "import importlib.util, sys\nfind = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name, *rest: None if name == 'llama_cpp' else find(name, *rest)\n"
+        "from chainops.cli import main\nmain(['demo', '--yes'])\n"
+    )
+    finished = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path)
+    assert finished.returncode == 2
+    assert finished.stderr.splitlines()[1] == "  hint: pip install 'chainops[llama]'"
+    assert (finished.stdout, list(tmp_path.iterdir())) == ("", [])
