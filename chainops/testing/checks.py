@@ -6,39 +6,13 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Annotated, Any, TypedDict
+from typing import Any
 
-from chainops.pipeline import Middleware, Pipeline
+from chainops.testing.graphs import Boom, Make, graph_of, model_of, nodes_that
 
-__all__ = ["CHECKS", "PATIENCE", "Make"]
+__all__ = ["CHECKS", "PATIENCE"]
 
-Make = Callable[[], Middleware]
 PATIENCE = 10.0  # seconds until a check calls something stuck
-
-
-class _Boom(ValueError):
-    """Raised by engines, to see whether it arrives as it is."""
-
-
-def _graph(node: Any, make: Make, *, checkpointer: bool = False) -> Any:
-    from langchain_core.messages import AnyMessage
-    from langgraph.checkpoint.memory import InMemorySaver
-    from langgraph.graph import START, StateGraph
-    from langgraph.graph.message import add_messages
-
-    from chainops.adapters.langgraph import instrument
-
-    state = TypedDict("state", {"messages": Annotated[list[AnyMessage], add_messages], "said": str})  # noqa: UP013
-    builder = StateGraph(state)
-    builder.add_node("node", node)
-    builder.add_edge(START, "node")
-    return instrument(builder.compile(checkpointer=InMemorySaver() if checkpointer else None), Pipeline([make()]))
-
-
-def _model(script: list[Any], **options: Any) -> Any:
-    from chainops.testing.model import ScriptedModel
-
-    return ScriptedModel(script, **options)
 
 
 async def interrupts_reach_the_human(make: Make) -> None:
@@ -54,7 +28,7 @@ async def interrupts_reach_the_human(make: Make) -> None:
 
     for sync in (False, True):
         asked.clear()
-        graph, config = _graph(node, make, checkpointer=True), {"configurable": {"thread_id": "1"}}
+        graph, config = graph_of(node, make, checkpointer=True), {"configurable": {"thread_id": "1"}}
 
         async def send(value: Any, sync: bool = sync, graph: Any = graph, config: Any = config) -> Any:
             if sync:
@@ -69,52 +43,16 @@ async def interrupts_reach_the_human(make: Make) -> None:
         assert second.get("said") == "yes", f"the resumed node's result was lost: {second!r}"
 
 
-def _tool(work: Callable[[], Awaitable[str]]) -> Any:
-    from langchain_core.tools import StructuredTool
-
-    return StructuredTool.from_function(coroutine=work, name="work", description="Does the work.")
-
-
-def _nodes(work: Callable[[], Awaitable[str]], went_on: list[str] | None = None) -> dict[str, Any]:
-    """Nodes that do ``work`` themselves, in a model and in a tool, by kind; who gets past it stands in ``went_on``."""
-    from chainops.testing.model import ScriptedModel
-
-    class Worker(ScriptedModel):
-        async def _agenerate(self, *args: Any, **kwargs: Any) -> Any:
-            await work()
-            return await super()._agenerate(*args, **kwargs)
-
-    model, tool = Worker(script=["done"] * 20), _tool(work)
-    past = [] if went_on is None else went_on
-
-    async def node(state: Any) -> Any:
-        said = await work()
-        past.append("node")
-        return {"said": said}
-
-    async def model_node(state: Any) -> Any:
-        message = await model.ainvoke("hi")
-        past.append("model")
-        return {"messages": [message]}
-
-    async def tool_node(state: Any) -> Any:
-        said = str(await tool.ainvoke({}))
-        past.append("tool")
-        return {"said": said}
-
-    return {"node": node, "model": model_node, "tool": tool_node}
-
-
 async def errors_arrive_as_they_are(make: Make) -> None:
     """An exception of a node, model or tool reaches the caller as the same object."""
-    boom = _Boom("from the engine")
+    boom = Boom("from the engine")
 
     async def fail() -> str:
         raise boom
 
-    for name, node in _nodes(fail).items():
+    for name, node in nodes_that(fail).items():
         try:
-            result = await _graph(node, make).ainvoke({"messages": []})
+            result = await graph_of(node, make).ainvoke({"messages": []})
         except Exception as error:  # noqa: BLE001 - whatever arrives is compared
             assert error is boom, f"the error of a {name} was replaced by {error!r}"
         else:
@@ -131,12 +69,12 @@ async def a_stream_adds_up_to_the_result(make: Make) -> None:
 
 
 async def _adds_up(answer: Any, make: Make) -> None:
-    model = _model([answer] * 40)
+    model = model_of([answer] * 40)
 
     async def node(state: Any) -> Any:
         return {"messages": [await model.ainvoke("count")]}
 
-    graph = _graph(node, make)
+    graph = graph_of(node, make)
     plain = (await graph.ainvoke({"messages": []}))["messages"][-1]
     streamed, final = "", None
     async for mode, part in graph.astream({"messages": []}, stream_mode=["messages", "values"]):
@@ -157,12 +95,12 @@ async def _adds_up(answer: Any, make: Make) -> None:
 async def concurrent_calls_do_not_mix(make: Make) -> None:
     """Twenty runs at once through one instance each get their own answer."""
     middleware = make()
-    model = _model([lambda messages: f"answer to {messages[-1].text}"] * 400, delay=0.001)
+    model = model_of([lambda messages: f"answer to {messages[-1].text}"] * 400, delay=0.001)
 
     async def node(state: Any) -> Any:
         return {"messages": [await model.ainvoke(state["messages"])]}
 
-    graph = _graph(node, lambda: middleware)
+    graph = graph_of(node, lambda: middleware)
     alone = [(await graph.ainvoke({"messages": [f"question {i}"]}))["messages"][-1].text for i in range(20)]
     together = await asyncio.gather(*(graph.ainvoke({"messages": [f"question {i}"]}) for i in range(20)))
     for i, state in enumerate(together):
@@ -188,7 +126,7 @@ async def _cancelling_stops(name: str, make: Make) -> None:
             raise
         return "finished"
 
-    task = asyncio.create_task(_graph(_nodes(wait, went_on)[name], make).ainvoke({"messages": []}))
+    task = asyncio.create_task(graph_of(nodes_that(wait, went_on)[name], make).ainvoke({"messages": []}))
     started = asyncio.create_task(entered.wait())
     await asyncio.wait({task, started}, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
     if not entered.is_set():
@@ -211,23 +149,23 @@ async def _cancelling_stops(name: str, make: Make) -> None:
 
 async def no_task_is_left_behind(make: Make) -> None:
     """After a run, a failed run, and a stream that was left early, no task of the middleware is still there."""
-    model = _model(["one two three four"] * 40)
+    model = model_of(["one two three four"] * 40)
 
     async def node(state: Any) -> Any:
         return {"messages": [await model.ainvoke("hi")]}
 
     async def fail() -> str:
-        raise _Boom("from the engine")
+        raise Boom("from the engine")
 
     async def succeed() -> str:
         return "done"
 
-    graph, before = _graph(node, make), asyncio.all_tasks()
+    graph, before = graph_of(node, make), asyncio.all_tasks()
     await graph.ainvoke({"messages": []})
-    await _graph(_nodes(succeed)["tool"], make).ainvoke({"messages": []})
-    for failing in _nodes(fail).values():
+    await graph_of(nodes_that(succeed)["tool"], make).ainvoke({"messages": []})
+    for failing in nodes_that(fail).values():
         with suppress(Exception):  # what becomes of errors is another check
-            await _graph(failing, make).ainvoke({"messages": []})
+            await graph_of(failing, make).ainvoke({"messages": []})
     stream = graph.astream({"messages": []}, stream_mode="messages")
     async for _ in stream:
         break
@@ -243,7 +181,7 @@ async def no_task_is_left_behind(make: Make) -> None:
 
 async def sync_and_async_agree(make: Make) -> None:
     """``invoke``, ``stream`` and ``ainvoke`` give the same, from a plain thread and inside a running loop."""
-    model = _model(["same answer"] * 80)
+    model = model_of(["same answer"] * 80)
     middleware = make()
 
     def sync_node(state: Any) -> Any:
@@ -252,8 +190,8 @@ async def sync_and_async_agree(make: Make) -> None:
     async def async_node(state: Any) -> Any:
         return {"messages": [await model.ainvoke("hi")]}
 
-    expected = (await _graph(async_node, lambda: middleware).ainvoke({"messages": []}))["messages"][-1].text
-    graph = _graph(sync_node, lambda: middleware)
+    expected = (await graph_of(async_node, lambda: middleware).ainvoke({"messages": []}))["messages"][-1].text
+    graph = graph_of(sync_node, lambda: middleware)
     inside = graph.invoke({"messages": []})["messages"][-1].text
     assert inside == expected, f"invoke inside a running loop gave {inside!r}, ainvoke {expected!r}"
     got: list[Any] = []
@@ -276,12 +214,12 @@ async def sync_and_async_agree(make: Make) -> None:
 async def two_event_loops_can_share_it(make: Make) -> None:
     """One instance serves runs on two event loops, with contention on both."""
     middleware = make()
-    model = _model(["fine"] * 100, delay=0.001)
+    model = model_of(["fine"] * 100, delay=0.001)
 
     async def node(state: Any) -> Any:
         return {"messages": [await model.ainvoke("hi")]}
 
-    graph = _graph(node, lambda: middleware)
+    graph = graph_of(node, lambda: middleware)
 
     async def burst() -> int:
         return len(await asyncio.gather(*(graph.ainvoke({"messages": []}) for _ in range(8))))

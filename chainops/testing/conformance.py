@@ -10,7 +10,8 @@ import asyncio
 from chainops.errors import is_control_flow
 from chainops.pipeline import Middleware
 from chainops.testing import checks
-from chainops.testing.checks import CHECKS, PATIENCE, Make
+from chainops.testing.checks import CHECKS, PATIENCE
+from chainops.testing.graphs import Make
 
 __all__ = ["CHECKS", "MiddlewareConformance", "check_middleware"]
 
