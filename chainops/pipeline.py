@@ -49,7 +49,7 @@ class Middleware:
     Keep resources that belong to one event loop (locks, clients) in a :class:`PerLoop`.
 
     Class attributes:
-        name: unique in a pipeline; the class name in snake case unless given.
+        name: unique in a pipeline; unless the class or a base gives one, the class name in snake case.
         outside: names that must stand after this one in the list (checked when the pipeline is built).
         inside: names that must stand before this one.
         kinds: kinds of call that the hooks see; everything but whole runs unless given.
@@ -66,10 +66,13 @@ class Middleware:
     kinds: ClassVar[frozenset[Kind]] = ALL_KINDS - {"run"}
     suspends: ClassVar[bool] = True
     streaming: ClassVar[Streaming] = "transparent"
+    _named: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if "name" not in cls.__dict__:
+        if "name" in cls.__dict__:
+            cls._named = True
+        elif not cls._named:
             cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__).lower()
 
     async def wrap_node_call(self, call: NodeCall, call_next: NodeNext) -> Any:

@@ -242,3 +242,9 @@ def test_per_loop_makes_one_object_for_each_loop() -> None:
 )
 def test_a_layer_without_a_name_is_called_after_its_class(class_name: str, name: str) -> None:
     assert type(class_name, (Middleware,), {}).name == name
+
+
+def test_a_subclass_keeps_the_name_that_its_base_was_given() -> None:
+    base = type("Base", (Middleware,), {"name": "trace"})
+    assert type("Special", (base,), {}).name == "trace"
+    assert type("Other", (type("Plain", (Middleware,), {}),), {}).name == "other"
