@@ -112,7 +112,17 @@ def instrument(graph: Graph, pipeline: Pipeline | Sequence[Any], *, auto: bool =
         install()
     if (known := plan_of(graph)) is not None:
         pipeline.merge(known.pipeline).check()
+    _check_subgraphs(graph, pipeline)
     return instrumented(graph, pipeline, auto=auto)
+
+
+def _check_subgraphs(graph: Any, pipeline: Pipeline) -> None:
+    """Find typing errors in the nodes of subgraphs now; they are wrapped when they first run."""
+    for node in graph.nodes.values():
+        if isinstance(node.bound, Pregel):
+            for name, inner in node.bound.nodes.items():
+                pipeline.check_off(_own_settings(inner, name), f"node {name!r} of {node.bound.name!r}")
+            _check_subgraphs(node.bound, pipeline)
 
 
 def instrumented(graph: Graph, pipeline: Pipeline, *, auto: bool) -> Graph:

@@ -458,6 +458,12 @@ def test_a_typing_error_in_a_nodes_metadata_is_found_when_instrumenting() -> Non
         instrument(builder.compile(), Pipeline([Watch()]))
 
 
+def test_a_typing_error_in_a_subgraphs_node_is_found_when_instrumenting_too() -> None:
+    inner = graph_of(("a", lambda state: {}), metadata={"chainops": {"off": ["wach"]}})
+    with pytest.raises(SetupError, match="Did you mean 'watch'"):
+        instrument(graph_of(("sub", graph_of(("inner", inner)))), Pipeline([Watch()]))
+
+
 async def test_an_idle_timeout_does_not_fire_while_a_layer_waits() -> None:
     class Deliberate(Middleware):
         async def wrap_node_call(self, call: Any, call_next: Any) -> Any:
