@@ -9,7 +9,7 @@ from langchain_core.messages import AIMessageChunk
 from langchain_core.messages.ai import add_ai_message_chunks
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
-from chainops.calls import ModelResult
+from chainops.calls import ModelCall, ModelResult
 from chainops.errors import CallError
 
 __all__ = ["Answer", "Edge", "chat_result", "model_result"]
@@ -18,7 +18,8 @@ __all__ = ["Answer", "Edge", "chat_result", "model_result"]
 class Edge:
     """Between LangChain's generation chunks and the message chunks that layers see."""
 
-    def __init__(self) -> None:
+    def __init__(self, call: ModelCall) -> None:
+        self.call = call
         self.entered: dict[int, ChatGenerationChunk] = {}
         self.left: list[Any] = []
 
@@ -31,6 +32,7 @@ class Edge:
 
     def leave(self, message: Any) -> ChatGenerationChunk:
         self.left.append(message)
+        message = _own(message, self.call)
         known = self.entered.get(id(message))
         return known if known is not None and known.message is message else ChatGenerationChunk(message=message)
 
@@ -42,7 +44,7 @@ class Edge:
         """
         answer = _checked(result)
         if not self.left:
-            yield ChatGenerationChunk(message=answer.as_chunk())
+            yield ChatGenerationChunk(message=_own(answer.as_chunk(), self.call))
             return
         text = "".join(str(message.text) for message in self.left)
         if text != answer.text:
@@ -106,16 +108,25 @@ def _checked(result: Any) -> ModelResult:
     return result
 
 
-def chat_result(result: Any) -> ChatResult:
+def _own(message: Any, call: ModelCall) -> Any:
+    """``message``, or a copy without id where no engine ran for this call and a layer had the answer at hand.
+
+    A layer may give the same object every time. LangChain writes an id into it, and LangGraph takes a message of a
+    known id for a new version of the old one: the second answer would replace the first in the conversation.
+    """
+    return message if call.guard.entries else message.model_copy(update={"id": None})
+
+
+def chat_result(result: Any, call: ModelCall) -> ChatResult:
     """Back to what LangChain expects; what the layers left alone stays the same object."""
-    message = _checked(result).message
+    message = _own(_checked(result).message, call)
     original: ChatResult | None = result.raw.get("chat_result")
     if original is None:
         return ChatResult(generations=[ChatGeneration(message=message)])
     first = original.generations[0]
     if first.message is message:
         return original
-    if message.id is None:
+    if message.id is None and call.guard.entries:
         message.id = first.message.id
     changed = ChatGeneration(message=message, generation_info=first.generation_info)
     return ChatResult(generations=[changed, *original.generations[1:]], llm_output=original.llm_output)

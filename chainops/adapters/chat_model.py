@@ -130,9 +130,9 @@ def _leaves(cls: type[BaseChatModel], bound: Pipeline | None) -> dict[str, Calla
 
         call = door.call(messages, stop, params, streaming=False)
         if door.pipeline is None:
-            return chat_result(work(call))
+            return _unwatched(work(call))
         call, relay = relay_sync(call, run_manager, door.pipeline)
-        return chat_result(run_sync(door.pipeline, call, lambda inner: work(inner, relay(inner))))
+        return chat_result(run_sync(door.pipeline, call, lambda inner: work(inner, relay(inner))), call)
 
     async def _agenerate(
         self: Any, messages: Any, stop: Any = None, run_manager: Any = None, **params: Any
@@ -148,9 +148,9 @@ def _leaves(cls: type[BaseChatModel], bound: Pipeline | None) -> dict[str, Calla
         call = door.call(messages, stop, params, streaming=False)
         if door.pipeline is None:
             relay = no_relay(run_manager)
-            return chat_result(await engine(call))
+            return _unwatched(await engine(call))
         call, relay = relay_async(call, run_manager)
-        return chat_result(await run_async(door.pipeline, call.replace(engine=engine)))
+        return chat_result(await run_async(door.pipeline, call.replace(engine=engine)), call)
 
     def _stream(
         self: Any, messages: Any, stop: Any = None, run_manager: Any = None, **params: Any
@@ -159,13 +159,13 @@ def _leaves(cls: type[BaseChatModel], bound: Pipeline | None) -> dict[str, Calla
         if door.pipeline is None:
             yield from door.model._stream(messages, stop, run_manager=run_manager, **params)
             return
-        edge = Edge()
+        call = door.call(messages, stop, params, streaming=True)
+        edge = Edge(call)
 
         def start(call: ModelCall) -> Iterator[AIMessageChunk]:
             for chunk in door.model._stream(list(call.messages), call.stop, **call.params):  # type: ignore[arg-type]
                 yield edge.enter(chunk)
 
-        call = door.call(messages, stop, params, streaming=True)
         chunks = stream_sync(door.pipeline, call, start, Answer)
         while True:
             try:
@@ -183,14 +183,14 @@ def _leaves(cls: type[BaseChatModel], bound: Pipeline | None) -> dict[str, Calla
             async for chunk in door.model._astream(messages, stop, run_manager=run_manager, **params):
                 yield chunk
             return
-        edge = Edge()
+        call, results = door.call(messages, stop, params, streaming=True), list[Any]()
+        edge = Edge(call)
 
         async def start(call: ModelCall) -> AsyncIterator[AIMessageChunk]:
             async with aclosing(door.model._astream(list(call.messages), call.stop, **call.params)) as chunks:  # type: ignore[arg-type,type-var]
                 async for chunk in chunks:
                     yield edge.enter(chunk)
 
-        call, results = door.call(messages, stop, params, streaming=True), list[Any]()
         async with aclosing(stream_async(door.pipeline, call, start, Answer, results)) as chunks:
             async for message in chunks:
                 yield edge.leave(message)
@@ -206,6 +206,11 @@ def _leaves(cls: type[BaseChatModel], bound: Pipeline | None) -> dict[str, Calla
         # native event hooks would go round the layers; without them LangChain builds its events from the chunks
         leaves |= {name: None for name in _EVENT_HOOKS if hasattr(cls, name)}
     return leaves
+
+
+def _unwatched(result: ModelResult) -> ChatResult:
+    original: ChatResult = result.raw["chat_result"]
+    return original
 
 
 _EVENT_HOOKS = ("_stream_chat_model_events", "_astream_chat_model_events")

@@ -458,6 +458,34 @@ def test_a_typing_error_in_a_nodes_metadata_is_found_when_instrumenting() -> Non
         instrument(builder.compile(), Pipeline([Watch()]))
 
 
+@pytest.mark.parametrize("streaming", ["transparent", "buffered"])
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_that_a_layer_gives_again_is_a_new_message_in_the_conversation(
+    streaming: Any, stream: bool
+) -> None:
+    class Cache(Middleware):
+        def __init__(self) -> None:
+            self.known: ModelResult | None = None
+
+        async def wrap_model_call(self, call: ModelCall, call_next: Any) -> ModelResult:
+            if self.known is None:
+                self.known = await call_next(call)
+            return self.known
+
+    Cache.streaming = streaming
+    plain = graph_of(("a", asks(ScriptedModel(["hi"]))), checkpointer=InMemorySaver())
+    graph = instrument(plain, Pipeline([Cache()]))
+    for _ in range(3):
+        if stream:
+            async for _ in graph.astream({"messages": ["q"]}, THREAD, stream_mode="messages"):
+                pass
+        else:
+            await graph.ainvoke({"messages": ["q"]}, THREAD)
+    messages = (await graph.aget_state(THREAD)).values["messages"]
+    assert [message.text for message in messages] == ["q", "hi"] * 3
+    assert len({message.id for message in messages}) == 6
+
+
 def test_a_typing_error_in_a_subgraphs_node_is_found_when_instrumenting_too() -> None:
     inner = graph_of(("a", lambda state: {}), metadata={"chainops": {"off": ["wach"]}})
     with pytest.raises(SetupError, match="Did you mean 'watch'"):
