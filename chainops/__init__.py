@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from chainops.app import App
     from chainops.calls import Call, ModelCall, ModelResult, NodeCall, RunContext, ToolCall
     from chainops.errors import Blocked, CallError, ChainopsError, SetupError
+    from chainops.middleware.prompts.asking import prompt
     from chainops.pipeline import Middleware, PerLoop, Pipeline
 
 __version__ = "0.1.0"
@@ -30,6 +31,7 @@ __all__ = [
     "SetupError",
     "ToolCall",
     "instrument",
+    "prompt",
     "wrap",
 ]
 
@@ -39,6 +41,7 @@ _HOMES = {
     "chainops.app": ("App",),
     "chainops.calls": ("Call", "ModelCall", "ModelResult", "NodeCall", "RunContext", "ToolCall"),
     "chainops.errors": ("Blocked", "CallError", "ChainopsError", "SetupError"),
+    "chainops.middleware.prompts.asking": ("prompt",),
     "chainops.pipeline": ("Middleware", "PerLoop", "Pipeline"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

@@ -95,8 +95,13 @@ def _layers(settings: Settings) -> dict[str, Middleware]:
         from chainops.middleware.trace import Trace
 
         layers["trace"] = Trace(**settings.trace.model_dump())
-    for name, options in settings.plugins.items():
-        for layer in find_plugin(name).build(options):
+    if "prompts" in settings.pipeline.middleware:
+        from chainops.middleware.prompts import Prompts
+
+        options = settings.prompts.model_dump()
+        layers["prompts"] = Prompts(**{**options, "path": settings.prompts.path or settings.trace.path})
+    for name, table in settings.plugins.items():
+        for layer in find_plugin(name).build(table):
             if layer.name in layers:
                 raise SetupError(
                     f"Plugin {name!r} brings a middleware {layer.name!r}, which exists already",

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from chainops.errors import SetupError
 
-__all__ = ["PipelineSettings", "Settings", "TraceSettings", "load_settings"]
+__all__ = ["PipelineSettings", "PromptSettings", "Settings", "TraceSettings", "load_settings"]
 
 PREFIX = "CHAINOPS_"
 DEFAULT_FILE = "chainops.toml"
@@ -48,11 +48,21 @@ class TraceSettings(_Section):
     )
 
 
+class PromptSettings(_Section):
+    """``[prompts]``: which versions of prompts are used; needs ``prompts`` in ``[pipeline].middleware``."""
+
+    path: Path | None = Field(default=None, description="The file with the prompts; else the trace file.")
+    label: str = Field(default="prod", description="The label that is meant where none is named.")
+    fallback: Path | None = Field(default=None, description="Folder of prompt files for what the file does not have.")
+    max_age_s: float = Field(default=1.0, ge=0, description="Seconds until a new run looks at the file again.")
+
+
 class Settings(_Section):
     """The whole tree. ``nodes`` maps globs on node paths to settings, ``plugins`` names of enabled ones to options."""
 
     pipeline: PipelineSettings = PipelineSettings()
     trace: TraceSettings = TraceSettings()
+    prompts: PromptSettings = PromptSettings()
     nodes: dict[str, dict[str, Any]] = Field(default_factory=dict)
     plugins: dict[str, dict[str, Any]] = Field(default_factory=dict)
 

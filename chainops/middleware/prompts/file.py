@@ -146,6 +146,21 @@ def _escape(line: str) -> str:
     return f"\\{line}" if _ROLE.fullmatch(line) or _ESCAPED.fullmatch(line) else line
 
 
+class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
+    """As PyYAML's own, but text with odd line ends is escaped: plain, it would not be read back as it was."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> Any:
+    odd = not text.isascii() and any(c in "\x85\u2028\u2029\ufeff" for c in text)
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if odd else None)
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
 def write_prompt(name: str, content: Content, *, current: Callable[[str], str | None] = lambda name: None) -> str:
     """The file of a prompt; reading it gives the same content.
 
@@ -158,7 +173,7 @@ def write_prompt(name: str, content: Content, *, current: Callable[[str], str | 
     if partials:
         exact = any(current(partial) != sha for partial, sha in partials.items())
         front["partials"] = partials if exact else list(partials)
-    head = yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=100)
+    head = yaml.dump(front, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
     body = [
         f"{message.role}:\n" + "\n".join(map(_escape, message.template.split("\n"))) for message in content.messages
     ]

@@ -16,12 +16,12 @@ from chainops.errors import SetupError, StoreError
 from chainops.middleware.prompts.content import KIND, Content
 from chainops.middleware.prompts.file import SUFFIX, PromptFile, parse_prompt, write_prompt
 from chainops.middleware.prompts.library import partial_of
-from chainops.middleware.prompts.template import compile_prompt
+from chainops.middleware.prompts.template import CompiledPrompt, compile_prompt
 from chainops.store.artifacts import Artifacts, check_name
 from chainops.store.canonical import canonical, fingerprint
 from chainops.store.registry import View
 
-__all__ = ["FILES", "Difference", "compare", "read_file", "read_folder", "sync", "write_folder"]
+__all__ = ["FILES", "Difference", "compare", "compile_folder", "read_file", "read_folder", "sync", "write_folder"]
 
 FILES = "files"
 """The label of the version that the file of a prompt has."""
@@ -205,3 +205,16 @@ def _having(view: View, ref: str) -> Iterator[tuple[str, int]]:
         except StoreError:
             if entry.labels.get(ref) is not None:
                 raise
+
+
+def compile_folder(folder: Path) -> dict[str, CompiledPrompt]:
+    """Every prompt in ``folder``, compiled, as version 0: what a package brings along."""
+    contents = read_folder(folder)
+
+    def partial(name: str, sha256: str) -> Content:
+        return contents[name]
+
+    return {
+        name: compile_prompt(name, content, sha256=fingerprint(canonical(content.plain())), partial=partial)
+        for name, content in contents.items()
+    }

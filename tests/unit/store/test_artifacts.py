@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chainops.errors import StoreError
@@ -178,6 +178,7 @@ JSON = st.recursive(
 )
 
 
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(JSON)
 def test_canonical_json_is_the_same_whatever_the_order_of_keys_and_reads_back_equal(value: object) -> None:
     def turned(v: object) -> object:

@@ -525,7 +525,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(PIECES, max_size=25).map("".join) | st.text(max_size=40), JSON, JSON)
 def test_whatever_the_template_and_the_values_are_there_is_text_or_a_clear_error(template: str, x: Any, y: Any) -> None:
     try:
@@ -542,7 +542,7 @@ def test_whatever_the_template_and_the_values_are_there_is_text_or_a_clear_error
     json.dumps(text)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(JSON)
 def test_a_value_is_printed_as_it_is_whatever_is_in_it(value: Any) -> None:
     try:

@@ -1,0 +1,186 @@
+"""The prompts middleware: which version of which prompt a run uses, decided once when the run begins."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from chainops.calls import Call, Kind, ModelCall, ModelNext, ModelResult, NodeCall, NodeNext
+from chainops.errors import CallError, SetupError, StoreError
+from chainops.middleware.prompts.asking import ASKING, BoundPrompt
+from chainops.middleware.prompts.content import KIND
+from chainops.middleware.prompts.library import PromptLibrary
+from chainops.middleware.prompts.template import CompiledPrompt, Rendered
+from chainops.pipeline import Middleware
+from chainops.store.registry import Registry, View
+
+__all__ = ["Prompts"]
+
+log = logging.getLogger("chainops")
+SETTING = "prompts"
+
+
+class Prompts(Middleware):
+    """Gives nodes their prompts by name, from the versions in a database.
+
+    A run sees the labels as they were when it began: a promotion in the middle changes nothing for it. Inside a node,
+    ``chainops.prompt(name)`` gives a prompt. A node whose settings have ``prompts`` (``"answer"``, or ``{"name":
+    "answer", "label": "canary"}``) gets that prompt put before the messages of each of its model calls, with the
+    variables taken from the node's input.
+
+    Args:
+        path: the database; the one that ``chainops prompt`` writes.
+        label: the label that is meant where none is named.
+        fallback: a folder of prompt files that stand in, as version 0, for what the database does not have.
+        max_age_s: seconds after which a new run looks at the database again.
+
+    Raises:
+        SetupError: the folder is missing, or a file in it is wrong.
+    """
+
+    name: ClassVar[str] = "prompts"
+    inside: ClassVar[tuple[str, ...]] = ("access", "limits", "experiment")
+    outside: ClassVar[tuple[str, ...]] = ("compress", "rails", "pii", "semantic_cache", "cache", "route", "retry")
+    kinds: ClassVar[frozenset[Kind]] = frozenset({"run", "node", "route", "task", "model"})
+
+    def __init__(
+        self,
+        path: str | Path = "chainops.db",
+        *,
+        label: str = "prod",
+        fallback: str | Path | None = None,
+        max_age_s: float = 1.0,
+    ) -> None:
+        self.label = label
+        self.registry = Registry(path, KIND, max_age_s=max_age_s)
+        self.library = PromptLibrary()
+        self.fallback = _packaged(Path(fallback)) if fallback is not None else {}
+        self._warned: set[str] = set()
+
+    async def wrap_node_call(self, call: NodeCall, call_next: NodeNext) -> Any:
+        """Let the code inside ask for prompts; pin the versions where a run begins."""
+        token = ASKING.set(await self._pinned(call))
+        try:
+            return await call_next(call)
+        finally:
+            ASKING.reset(token)
+
+    async def wrap_model_call(self, call: ModelCall, call_next: ModelNext) -> ModelResult:
+        """Put the prompt of the node's settings before the messages of its model calls."""
+        node = call.parent
+        if SETTING not in call.metadata or node is None or node.kind not in ("node", "task"):
+            return await call_next(call)
+        name, ref = _setting(call)
+        if name is None:
+            return await call_next(call)
+        pinned = await self._pinned(call)
+        found, by = pinned.find(name, ref)
+        rendered = BoundPrompt(found, by, pinned).render_values(_values(node, found))
+        return await call_next(
+            call.replace(messages=_before(rendered, call), params={**found.content.model, **call.params})
+        )
+
+    async def _pinned(self, call: Call) -> _Pinned:
+        above = ASKING.get()
+        if isinstance(above, _Pinned) and above.owner is self and above.call.run.run_id == call.run.run_id:
+            return _Pinned(self, above.view, call)
+        try:
+            view = await self.registry.view()
+        except StoreError as error:
+            view = _Nothing(error)
+        return _Pinned(self, view, call)
+
+    def find(self, view: View, name: str, ref: str | int) -> CompiledPrompt:
+        """The version that ``ref`` means in ``view``, else the packaged one."""
+        try:
+            return self.library.find(view, name, ref)
+        except StoreError as error:
+            packaged = self.fallback.get(name)
+            if packaged is None or _is_retired(view, packaged):
+                raise
+            self._warn(name, error)
+            return packaged
+
+    def _warn(self, name: str, error: StoreError) -> None:
+        if name not in self._warned:
+            self._warned.add(name)
+            log.warning("The packaged version of prompt %r is used: %s", name, error)
+
+
+class _Nothing(View):
+    """Stands for a database that cannot be read; it says so to whoever asks. Perhaps nobody does."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: StoreError) -> None:
+        super().__init__(KIND, {})
+        self.error = error
+
+    def resolve(self, name: str, ref: str | int = "latest") -> Any:
+        raise self.error
+
+
+class _Pinned:
+    """What ``owner`` gives in one call: the same view for all calls of a run."""
+
+    __slots__ = ("call", "noted", "owner", "view")
+
+    def __init__(self, owner: Prompts, view: View, call: Call) -> None:
+        self.owner, self.view, self.call = owner, view, call
+        self.noted: set[tuple[str, int]] = set()
+
+    def find(self, name: str, ref: str | int | None) -> tuple[CompiledPrompt, str | int]:
+        if ref is None:
+            wanted, label = _setting(self.call)
+            ref = label if label is not None and wanted in (None, name) else self.owner.label
+        return self.owner.find(self.view, name, ref), ref
+
+
+def _packaged(folder: Path) -> dict[str, CompiledPrompt]:
+    from chainops.middleware.prompts.folder import compile_folder
+
+    return compile_folder(folder)
+
+
+def _is_retired(view: View, packaged: CompiledPrompt) -> bool:
+    entry = view.entries.get(packaged.name)
+    return entry is not None and entry.hashes.get(packaged.sha256, 0) in entry.retired
+
+
+def _setting(call: Call) -> tuple[str | None, str | int | None]:
+    """Name and label in the settings of the node."""
+    given = call.metadata.get(SETTING)
+    if given is None:
+        return None, None
+    if isinstance(given, str):
+        return given, None
+    if isinstance(given, Mapping) and given.keys() <= {"name", "label"}:
+        name, label = given.get("name"), given.get("label")
+        if (name is None or isinstance(name, str)) and (label is None or isinstance(label, str | int)):
+            return name, label
+    raise SetupError(
+        f"The setting 'prompts' of {call.path!r} is {given!r}",
+        hint='Write "prompts": "answer", or "prompts": {"name": "answer", "label": "canary"}.',
+        code="setup.node",
+    )
+
+
+def _values(node: Call, prompt: CompiledPrompt) -> dict[str, Any]:
+    """The variables of the prompt that the node's input has: keys of a state, or fields of an object."""
+    given = node.input[1] if node.kind == "task" else node.input
+    if isinstance(given, Mapping):
+        return {name: given[name] for name in prompt.variables if name in given}
+    return {name: getattr(given, name) for name in prompt.variables if hasattr(given, name)}
+
+
+def _before(rendered: Rendered, call: ModelCall) -> tuple[Any, ...]:
+    roles = {message.role for message in rendered.messages}
+    if "system" in roles and any(message.type == "system" for message in call.messages):
+        raise CallError(
+            f"Prompt {rendered.name!r} has a system message, and node {call.path!r} passes one of its own",
+            hint="Remove the node's, or take the system message out of the prompt.",
+            code="prompt.system",
+        )
+    return (*rendered.to_langchain(), *call.messages)
