@@ -41,7 +41,7 @@ class Plugin:
         """The layers, from the table in the settings.
 
         Raises:
-            SetupError: an option is wrong; all mistakes are named.
+            SetupError: an option is wrong (all mistakes are named), or the plugin makes no middleware of them.
         """
         from pydantic import ValidationError
 
@@ -62,7 +62,27 @@ class Plugin:
                 hint=f"Leave the table [plugins.{self.name}] empty.",
                 code="setup.plugin_options",
             )
-        return list(self.middleware(checked)) if self.middleware is not None else []
+        return self._layers(checked) if self.middleware is not None else []
+
+    def _layers(self, options: Any) -> list[Middleware]:
+        try:
+            layers = list(self.middleware(options))  # type: ignore[misc]
+        except SetupError:
+            raise
+        except Exception as error:
+            raise SetupError(
+                f"Plugin {self.name!r} cannot make its middleware: {type(error).__name__}: {error}",
+                hint=f"Check the table [plugins.{self.name}]; if it is right, report this to the plugin's authors.",
+                code="setup.plugin_load",
+            ) from error
+        for layer in layers:
+            if not isinstance(layer, Middleware):
+                raise SetupError(
+                    f"Plugin {self.name!r} made {layer!r}, which is not a Middleware",
+                    hint="Report this to the plugin's authors.",
+                    code="setup.plugin_load",
+                )
+        return layers
 
 
 def installed_plugins() -> dict[str, Any]:

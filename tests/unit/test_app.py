@@ -93,6 +93,16 @@ def test_installed_is_not_enabled(install: Install) -> None:
         ({"budget": Plugin(name="budget")}, {"plugins": {"budget": {"a": 1}}}, "takes no options, got a"),
         ({"budget": BUDGET}, {"plugins": {"budget": {}}}, "is not in the pipeline"),
         (
+            {"budget": Plugin(name="budget", middleware=lambda options: [1 / 0])},
+            {"plugins": {"budget": {}}},
+            "cannot make its middleware: ZeroDivisionError",
+        ),
+        (
+            {"budget": Plugin(name="budget", middleware=lambda options: ["budget"])},
+            {"plugins": {"budget": {}}},
+            "made 'budget', which is not a Middleware",
+        ),
+        (
             {"budget": BUDGET},
             {"plugins": {"budget": {}}, "pipeline": {"middleware": ["bugdet"]}},
             "Did you mean 'budget'",
