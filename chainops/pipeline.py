@@ -284,13 +284,27 @@ def _buffered(hook: Callable[[Any, Handler], Any], call_next: Handler) -> Handle
     async def buffered(call: ModelCall) -> ModelResult:
         result: ModelResult
         if not call.streaming:
-            result = await hook(call, call_next)
+            result = await _quiet(hook, call, call_next)
         else:
             result = await hook(call.replace(emit=_discard), call_next)
             await call.emit(result.as_chunk())
         return result
 
     return buffered
+
+
+async def _quiet(hook: Callable[[Any, Handler], Any], call: ModelCall, call_next: Handler) -> ModelResult:
+    """For a model that reports tokens although nobody asked for a stream."""
+    reported = False
+
+    async def keep_back(chunk: Any) -> None:
+        nonlocal reported
+        reported = True
+
+    result: ModelResult = await hook(call.replace(emit=keep_back), call_next)
+    if reported:
+        await call.emit(result.as_chunk())
+    return result
 
 
 def _check_names(middleware: Sequence[Middleware]) -> None:

@@ -117,9 +117,17 @@ def _own(message: Any, call: ModelCall) -> Any:
     return message if call.guard.entries else message.model_copy(update={"id": None})
 
 
-def chat_result(result: Any, call: ModelCall) -> ChatResult:
-    """Back to what LangChain expects; what the layers left alone stays the same object."""
-    message = _own(_checked(result).message, call)
+def chat_result(result: Any, call: ModelCall, reported: Sequence[Any]) -> ChatResult:
+    """Back to what LangChain expects; what the layers left alone stays the same object.
+
+    ``reported``: the messages that a model reported from inside, as they left the layers. Where a layer changed the
+    text of the result, they must say the same.
+    """
+    answer = _checked(result)
+    text = "".join(str(message.text) for message in reported)
+    if reported and text != answer.text and answer.text != getattr(call.guard.result, "text", None):
+        raise _mismatch(f"another text ({len(answer.text)} characters)", f"({len(text)} characters)")
+    message = _own(answer.message, call)
     original: ChatResult | None = result.raw.get("chat_result")
     if original is None:
         return ChatResult(generations=[ChatGeneration(message=message)])

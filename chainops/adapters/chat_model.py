@@ -131,8 +131,9 @@ def _leaves(cls: type[BaseChatModel], bound: Pipeline | None) -> dict[str, Calla
         call = door.call(messages, stop, params, streaming=False)
         if door.pipeline is None:
             return _unwatched(work(call))
-        call, relay = relay_sync(call, run_manager, door.pipeline)
-        return chat_result(run_sync(door.pipeline, call, lambda inner: work(inner, relay(inner))), call)
+        call, relay, reported = relay_sync(call, run_manager, door.pipeline)
+        result = run_sync(door.pipeline, call, lambda inner: work(inner, relay(inner)))
+        return chat_result(result, call, reported)
 
     async def _agenerate(
         self: Any, messages: Any, stop: Any = None, run_manager: Any = None, **params: Any
@@ -149,8 +150,8 @@ def _leaves(cls: type[BaseChatModel], bound: Pipeline | None) -> dict[str, Calla
         if door.pipeline is None:
             relay = no_relay(run_manager)
             return _unwatched(await engine(call))
-        call, relay = relay_async(call, run_manager)
-        return chat_result(await run_async(door.pipeline, call.replace(engine=engine)), call)
+        call, relay, reported = relay_async(call, run_manager)
+        return chat_result(await run_async(door.pipeline, call.replace(engine=engine)), call, reported)
 
     def _stream(
         self: Any, messages: Any, stop: Any = None, run_manager: Any = None, **params: Any

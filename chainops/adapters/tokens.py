@@ -21,6 +21,7 @@ from chainops.pipeline import Pipeline
 __all__ = ["no_relay", "relay_async", "relay_sync"]
 
 Relay = Callable[[ModelCall], Any]
+Reported = list[Any]
 
 
 def no_relay(manager: Any) -> Relay:
@@ -28,26 +29,30 @@ def no_relay(manager: Any) -> Relay:
     return lambda call: manager
 
 
-def relay_sync(call: ModelCall, manager: Any, pipeline: Pipeline) -> tuple[ModelCall, Relay]:
-    """``call`` with an ``emit`` that ends in ``manager``, and what to give the model in place of ``manager``."""
+def relay_sync(call: ModelCall, manager: Any, pipeline: Pipeline) -> tuple[ModelCall, Relay, Reported]:
+    """``call`` with an ``emit`` that ends in ``manager``, what to give the model in its place, and what got there."""
+    reported: Reported = []
     if manager is None:
-        return call, lambda inner: None
+        return call, lambda inner: None, reported
 
     async def edge(message: Any) -> None:
+        reported.append(message)
         manager.on_llm_new_token(message.content, chunk=ChatGenerationChunk(message=message))
 
     def relay(inner: ModelCall) -> Any:
         return _patched(manager, lambda message: emit_sync(pipeline, inner.emit, message))
 
-    return call.replace(emit=edge), relay
+    return call.replace(emit=edge), relay, reported
 
 
-def relay_async(call: ModelCall, manager: Any) -> tuple[ModelCall, Relay]:
+def relay_async(call: ModelCall, manager: Any) -> tuple[ModelCall, Relay, Reported]:
     """As :func:`relay_sync` for a model on an event loop, which may hand a sync manager to a worker thread."""
+    reported: Reported = []
     if manager is None:
-        return call, lambda inner: None
+        return call, lambda inner: None, reported
 
     async def edge(message: Any) -> None:
+        reported.append(message)
         await manager.on_llm_new_token(message.content, chunk=ChatGenerationChunk(message=message))
 
     def relay(inner: ModelCall) -> Any:
@@ -64,7 +69,7 @@ def relay_async(call: ModelCall, manager: Any) -> tuple[ModelCall, Relay]:
         patched.get_sync = lambda: _patched(manager.get_sync(), from_thread)
         return patched
 
-    return call.replace(emit=edge), relay
+    return call.replace(emit=edge), relay, reported
 
 
 def _patched(manager: Any, emit: Callable[[Any], None]) -> Any:

@@ -8,8 +8,9 @@ import weakref
 from typing import Any
 
 import pytest
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, AIMessageChunk, AnyMessage, HumanMessage
-from langchain_core.outputs import ChatGenerationChunk
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
@@ -599,7 +600,6 @@ async def test_an_answer_without_the_model_still_reaches_a_stream() -> None:
 
 async def test_tokens_that_a_model_reports_from_inside_generate_pass_the_layers_too() -> None:
     from langchain_core.callbacks import AsyncCallbackHandler
-    from langchain_core.outputs import ChatGeneration, ChatResult
 
     class Talkative(ScriptedModel):
         def _generate(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> Any:
@@ -619,6 +619,49 @@ async def test_tokens_that_a_model_reports_from_inside_generate_pass_the_layers_
     graph = instrument(graph_of(("a", asks(Talkative()))), Pipeline([Shout()]))
     await graph.ainvoke(EMPTY, {"callbacks": [Listen()]})
     assert heard == ["ONE ", "TWO"]
+
+
+@pytest.mark.parametrize("suspends", [False, True])
+@pytest.mark.parametrize("sync", [False, True])
+async def test_tokens_that_a_model_reports_by_itself_never_show_what_a_rail_took_out(
+    suspends: bool, sync: bool
+) -> None:
+    class Talkative(ScriptedModel):
+        def _generate(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> Any:
+            for word in ("my ", "secret"):
+                run_manager.on_llm_new_token(word)
+            return ChatResult(generations=[ChatGeneration(message=AIMessage("my secret"))])
+
+        async def _agenerate(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> Any:
+            return await asyncio.to_thread(self._generate, messages, stop, run_manager.get_sync())
+
+    class Rail(Middleware):
+        async def wrap_model_call(self, call: ModelCall, call_next: Any) -> ModelResult:
+            await call_next(call)
+            return ModelResult(message=AIMessage("[removed]"))
+
+    class Listen(BaseCallbackHandler):
+        def __init__(self) -> None:
+            self.heard: list[str] = []
+
+        def on_llm_new_token(self, token: Any, **kwargs: Any) -> None:
+            self.heard.append(token)
+
+    def sync_node(state: MessagesState) -> Any:
+        return {"messages": [Talkative().invoke("hi")]}
+
+    async def run(handler: Listen) -> Any:
+        node = sync_node if sync else asks(Talkative())
+        graph, config = instrument(graph_of(("a", node)), Pipeline([Rail()])), {"callbacks": [handler]}
+        return await (asyncio.to_thread(graph.invoke, EMPTY, config) if sync else graph.ainvoke(EMPTY, config))
+
+    Rail.suspends = suspends
+    with pytest.raises(CallError, match="another text"):
+        await run(Listen())
+    Rail.streaming = "buffered"
+    listen = Listen()
+    assert (await run(listen))["messages"][-1].text == "[removed]"
+    assert listen.heard == ["[removed]"]
 
 
 async def test_a_consumer_of_a_stream_is_not_inside_the_graph() -> None:
