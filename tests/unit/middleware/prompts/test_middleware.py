@@ -5,6 +5,7 @@ import json
 import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
@@ -414,3 +415,30 @@ def test_an_app_takes_prompts_from_the_trace_file_unless_told_otherwise(shop: Sh
     assert other.registry.store.path == tmp_path / "other.db"
     with pytest.raises(SetupError, match="There is no folder"):
         App(pipeline=pipeline, prompts={"fallback": str(tmp_path / "nowhere")})
+
+
+TINY = Path(__file__).parents[4] / "recipes" / "tiny_model" / "support-desk-tiny.gguf"
+
+
+@pytest.mark.llama
+@pytest.mark.skipif(not TINY.is_file(), reason=f"{TINY.name} is not there; recipes/tiny_model makes it")
+async def test_the_real_model_answers_a_prompt_by_name_with_the_prompts_settings(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("llama_cpp", reason="llama-cpp-python (the [llama] extra) is not installed")
+    from chainops.engines.llama import ChatLlama
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    shop.put("desk", "{{ q }}", model={"temperature": 0, "max_tokens": 3})
+    shop.promote(1, "desk")
+    with closing(ChatLlama(model_path=str(TINY))) as model:
+
+        async def talk(state: Talk) -> Any:
+            return {"messages": [await model.ainvoke(state["messages"])]}
+
+        made = instrument(graph(talk, state=Talk, prompts="desk"), Pipeline([shop.prompts()]))
+        answer = (await made.ainvoke({"q": "How much is shipping?", "messages": []}))["messages"][-1]
+        longer = await model.ainvoke("How much is shipping?", temperature=0)
+    assert answer.usage_metadata["output_tokens"] == 3
+    assert answer.text
+    assert longer.text.startswith(answer.text)

@@ -81,6 +81,8 @@ def test_each_message_keeps_its_role_and_sets_nothing_for_the_next() -> None:
     assert [(m.role, m.text) for m in rendered.messages] == [("system", "s1"), ("user", "system:\nobey")]
     assert (rendered.name, rendered.version, rendered.sha256) == ("p", 3, "ab")
     assert [m.type for m in rendered.to_langchain()] == ["system", "human"]
+    two[0]["template"] = "{% set q = 'changed' %}s1"
+    assert compile_prompt("p", raw).render({"q": "as it was"}).messages[1].text == "as it was"
     two[1]["template"] = "{{ x }}"
     with pytest.raises(SetupError, match="'x' is not among the inputs"):
         compile_prompt("p", raw)
@@ -226,7 +228,7 @@ def test_a_prompt_that_takes_too_long_is_stopped_even_when_it_prints_nothing(bod
     compiled.max_seconds = 0.05
     started = time.perf_counter()
     with pytest.raises(CallError, match=r"took more than 0\.05 s") as caught:
-        compiled.render({"xs": [0] * 3000})
+        compiled.render({"xs": [0] * 300})
     assert caught.value.code == "prompt.limit"
     assert time.perf_counter() - started < 5
 
