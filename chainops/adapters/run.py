@@ -120,50 +120,45 @@ class _LastState:
         return self.last
 
 
-class _Within:
-    """The scope of a run, and the config of the node that started it, while the graph works and not its consumer.
-
-    The config is set again because a layer may run ``call_next`` in another context, where a nested graph would not
-    know that it is one.
-    """
-
-    __slots__ = ("_implicit", "_scope", "_tokens")
-
-    def __init__(self, scope: Scope, implicit: RunnableConfig | None) -> None:
-        self._scope, self._implicit = scope, implicit
-
-    def __enter__(self) -> None:
-        self._tokens = CURRENT.set(self._scope), var_child_runnable_config.set(self._implicit)
-
-    def __exit__(self, *error: object) -> None:
-        scope, implicit = self._tokens
-        CURRENT.reset(scope)
-        var_child_runnable_config.reset(implicit)
-
-
 def _scoped(chunks: Generator[Any], scope: Scope, implicit: RunnableConfig | None) -> Iterator[Any]:
-    within = _Within(scope, implicit)
+    """Set the scope while the graph works, not while its consumer does.
+
+    ``implicit``: the config of the node that started the run. It is set again where a layer runs ``call_next`` in
+    another context; a nested graph would not know there that it is one.
+    """
     try:
         while True:
+            same = var_child_runnable_config.get() is implicit
+            outer = None if same else var_child_runnable_config.set(implicit)
+            token = CURRENT.set(scope)
             try:
-                with within:
-                    chunk = next(chunks)
+                chunk = next(chunks)
             except StopIteration:
                 return
+            finally:
+                CURRENT.reset(token)
+                if outer is not None:
+                    var_child_runnable_config.reset(outer)
             yield chunk
     finally:
         chunks.close()
 
 
 async def _ascoped(chunks: AsyncGenerator[Any], scope: Scope, implicit: RunnableConfig | None) -> AsyncIterator[Any]:
-    within = _Within(scope, implicit)
+    """As :func:`_scoped`."""
     try:
         while True:
+            same = var_child_runnable_config.get() is implicit
+            outer = None if same else var_child_runnable_config.set(implicit)
+            token = CURRENT.set(scope)
             try:
-                with within:
-                    chunk = await anext(chunks)
+                chunk = await anext(chunks)
             except StopAsyncIteration:
                 return
+            finally:
+                CURRENT.reset(token)
+                if outer is not None:
+                    var_child_runnable_config.reset(outer)
             yield chunk
     finally:
         await chunks.aclose()
