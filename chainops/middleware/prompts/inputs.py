@@ -40,7 +40,7 @@ KEYWORDS = (
 _TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
     "integer": (int,),
-    "number": (int, float),
+    "number": (float, int),
     "boolean": (bool,),
     "null": (type(None),),
     "array": (list,),
@@ -48,14 +48,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 }
 _WORDS = {str: "text", int: "an integer", float: "a number", bool: "true or false", type(None): "null"}
 _WORDS |= {list: "a list", dict: "an object"}
-_ARTICLES = {
-    "string": "text",
-    "integer": "an integer",
-    "number": "a number",
-    "boolean": "true or false",
-    "null": "null",
-}
-_ARTICLES |= {"array": "a list", "object": "an object"}
+_ARTICLES = {name: _WORDS[kinds[0]] for name, kinds in _TYPES.items()}
 
 
 def explain(problems: list[Problem]) -> list[str]:

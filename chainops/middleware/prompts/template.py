@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import orjson
 from jinja2 import Template, TemplateSyntaxError, UndefinedError, nodes
 from jinja2.meta import find_undeclared_variables
 from jinja2.runtime import new_context
@@ -15,7 +16,7 @@ from chainops.errors import CallError
 from chainops.middleware.prompts.content import Content, check_content, mistakes_error
 from chainops.middleware.prompts.inputs import Check, compile_schema, explain
 from chainops.middleware.prompts.sandbox import MAX_INCLUDES, MAX_TEXT, Inliner, environment, forbidden
-from chainops.store.canonical import canonical, fingerprint
+from chainops.store.canonical import fingerprint
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
@@ -49,12 +50,14 @@ class Rendered:
     version: int
     sha256: str
     messages: tuple[RenderedMessage, ...]
-    values: Mapping[str, Any]
+    values: Mapping[str, Any] = field(repr=False)
 
     @property
     def variables(self) -> dict[str, str]:
         """The hash of each value, by name."""
-        return {name: fingerprint(canonical(value))[:16] for name, value in self.values.items()}
+        # the values are JSON: they were checked before they were rendered
+        data = {name: orjson.dumps(value, option=orjson.OPT_SORT_KEYS) for name, value in self.values.items()}
+        return {name: fingerprint(value)[:16] for name, value in data.items()}
 
     @property
     def text(self) -> str:

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from chainops.cli import main
 from chainops.cli.prompt import app
+from chainops.cli.prompt_io import side_by_side
 from chainops.errors import ChainopsError
 from chainops.store.artifacts import Artifacts
 
@@ -130,6 +133,18 @@ def test_diff_is_a_patch_between_two_versions(run: Any, folder: Path) -> None:
         assert "+Be stern." in lines
     assert "+Be stern." in json.loads(run("diff", "tone", "--json"))["patch"]
     assert run("diff", "tone", "2", "2") == ""
+
+
+def test_side_by_side_what_went_is_red_and_what_came_is_green() -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, color_system="standard", width=60, legacy_windows=False)
+    console.print(side_by_side("same\nold [b]line\n", "same\nnew\nmore\n", "p@1", "p@2"))
+    lines = out.getvalue().splitlines()
+    assert [name in lines[0] for name in ("p@1", "p@2")] == [True, True]
+    assert lines[1].split() == ["same", "same"]
+    assert "\x1b[31mold [b]line" in lines[2]
+    assert "\x1b[32mnew" in lines[2]
+    assert "\x1b[32mmore" in lines[3]
 
 
 def test_diff_of_a_prompt_shows_that_only_a_partial_changed(run: Any, folder: Path) -> None:

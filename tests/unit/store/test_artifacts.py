@@ -5,6 +5,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from chainops.store import migrate
 from chainops.store.artifacts import Artifacts
 from chainops.store.canonical import canonical, fingerprint, json_mistakes
 from chainops.store.registry import Registry
+from chainops.store.schema import connect, open_reader
 
 
 @pytest.fixture
@@ -212,6 +214,28 @@ async def test_a_fresh_view_is_given_without_looking_at_the_file(store: Artifact
     assert (await registry.add("greet", {"text": "3"}, author="bob")).version == 3
     await registry.move("greet", "prod", 2, who="bob")
     assert (await registry.view()).resolve("greet", "prod").version == 2
+
+
+async def test_the_file_is_never_read_on_the_thread_of_the_event_loop(
+    store: Artifacts, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(store, "1")
+    threads: list[int] = []
+
+    def open_file(*args: object) -> sqlite3.Connection:
+        threads.append(threading.get_ident())
+        return open_reader(path)
+
+    monkeypatch.setattr("chainops.store.registry.open_reader", open_file)
+    monkeypatch.setattr(
+        "chainops.store.artifacts.connect", lambda *a, **k: threads.append(threading.get_ident()) or connect(*a, **k)
+    )
+    registry = Registry(path, "prompt", max_age_s=0)
+    await registry.view()
+    await registry.add("greet", {"text": "2"}, author="ann")
+    await registry.move("greet", "prod", 2, who="ann")
+    assert len(threads) == 5
+    assert threading.get_ident() not in threads
 
 
 async def test_the_latest_version_is_the_newest_that_is_not_retired(store: Artifacts, path: Path) -> None:
