@@ -11,7 +11,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from chainops.errors import ChainopsError
+from chainops.errors import ChainopsError, SetupError
 
 __all__ = ["app", "main"]
 
@@ -77,6 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.reason != "surrogates not allowed":
             raise
         hint = "Type it again, or set the terminal to UTF-8."
-        typer.echo(f"error: {error.object!a} is not text [cli.encoding]\n  hint: {hint}", err=True)
+        wrong = SetupError(f"{error.object!a} is not text", hint=hint, code="setup.encoding")
+        typer.echo(f"error: {wrong}", err=True)
         raise SystemExit(2) from None
     return 0
