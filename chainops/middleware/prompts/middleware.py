@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -170,9 +171,10 @@ def _setting(call: Call) -> tuple[str | None, str | int | None]:
 def _values(node: Call, prompt: CompiledPrompt) -> dict[str, Any]:
     """The variables of the prompt that the node's input has: keys of a state, or fields of an object."""
     given = node.input[1] if node.kind == "task" else node.input
-    if isinstance(given, Mapping):
-        return {name: given[name] for name in prompt.variables if name in given}
-    return {name: getattr(given, name) for name in prompt.variables if hasattr(given, name)}
+    if not isinstance(given, Mapping):  # never methods and properties: a variable may be called "copy"
+        is_record = is_dataclass(given) and not isinstance(given, type)
+        given = {f.name: getattr(given, f.name) for f in fields(given)} if is_record else getattr(given, "__dict__", {})
+    return {name: given[name] for name in prompt.variables if name in given}
 
 
 def _before(rendered: Rendered, call: ModelCall) -> tuple[Any, ...]:

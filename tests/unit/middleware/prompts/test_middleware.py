@@ -6,6 +6,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
@@ -14,9 +15,11 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.tools import tool
 from langgraph.func import entrypoint, task
 from langgraph.graph import END, START, MessagesState, StateGraph
+from pydantic import BaseModel
 
 import chainops
 from chainops import App, CallError, Middleware, Pipeline, SetupError, instrument
+from chainops.calls import NodeSettings
 from chainops.errors import StoreError
 from chainops.middleware.prompts import Prompts
 from chainops.middleware.trace import Trace
@@ -227,6 +230,37 @@ async def test_a_node_that_names_a_prompt_gets_it_before_its_messages(shop: Shop
         ("human", "one {{ q }}"),
         ("human", "and I?"),
     ]
+
+
+class Model(BaseModel):
+    q: str = "?"
+
+
+@dataclass
+class Record:
+    q: str = "?"
+
+
+@dataclass(slots=True)
+class Slots:
+    q: str = "?"
+
+
+@pytest.mark.parametrize("state", [Model, Record, Slots, dict, None])
+async def test_variables_come_from_the_fields_of_a_state_and_never_from_its_methods(shop: Shop, state: Any) -> None:
+    inputs = {"properties": {"q": {"type": "string"}, "copy": {"type": "string", "default": "no method"}}}
+    messages = [{"role": "user", "template": "{{ q|default('-') }} {{ copy }}"}]
+    shop.store.add("prompt", "f", {"inputs": inputs, "messages": messages}, author="ann")
+    shop.promote(1, "f")
+    model = ScriptedModel(["ok"])
+
+    async def engine(call: Any) -> Any:
+        around = Pipeline([shop.prompts()]).around_model(model)
+        return await around(model_call("hi", parent=call, settings=NodeSettings((), {"prompts": "f"})))
+
+    given = {"q": "?"} if state is dict else state() if state else None
+    await engine(node_call(given))
+    assert model.calls[0][0].text == ("- no method" if state is None else "? no method")
 
 
 async def test_the_model_span_of_such_a_node_names_the_version(shop: Shop) -> None:
