@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from chainops.calls import Call, ModelCall, ModelResult, NodeCall, RunContext, ToolCall
     from chainops.errors import Blocked, CallError, ChainopsError, SetupError
     from chainops.middleware.prompts.asking import prompt
-    from chainops.pipeline import Middleware, PerLoop, Pipeline
+    from chainops.per_loop import PerLoop
+    from chainops.pipeline import Middleware, Pipeline
 
 __version__ = "0.1.0"
 
@@ -42,7 +43,8 @@ _HOMES = {
     "chainops.calls": ("Call", "ModelCall", "ModelResult", "NodeCall", "RunContext", "ToolCall"),
     "chainops.errors": ("Blocked", "CallError", "ChainopsError", "SetupError"),
     "chainops.middleware.prompts.asking": ("prompt",),
-    "chainops.pipeline": ("Middleware", "PerLoop", "Pipeline"),
+    "chainops.per_loop": ("PerLoop",),
+    "chainops.pipeline": ("Middleware", "Pipeline"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

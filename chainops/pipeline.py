@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import difflib
 import re
 import weakref
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Literal
 
 from chainops.calls import (
     Call,
@@ -25,10 +24,10 @@ from chainops.calls import (
 )
 from chainops.calls import discard as _discard
 from chainops.errors import SetupError, is_control_flow
+from chainops.order import check_order
 
-__all__ = ["Middleware", "NodeSettings", "PerLoop", "Pipeline"]
+__all__ = ["Middleware", "NodeSettings", "Pipeline"]
 
-T = TypeVar("T")
 Chain = Callable[[Any], Coroutine[Any, Any, Any]]
 Streaming = Literal["transparent", "window", "buffered"]
 
@@ -46,7 +45,8 @@ class Middleware:
     """Base of every middleware: override any of the three hooks; one instance serves all calls.
 
     Keep no state of a call on ``self``: calls run at the same time, and from several event loops.
-    Keep resources that belong to one event loop (locks, clients) in a :class:`PerLoop`.
+    Keep resources that belong to one event loop (locks, clients) in a
+    :class:`~chainops.PerLoop`.
 
     Class attributes:
         name: unique in a pipeline; unless the class or a base gives one, the class name in snake case.
@@ -208,8 +208,8 @@ class Pipeline:
 
     def check(self) -> None:
         """Raise ``SetupError`` for a name twice or a broken order constraint."""
-        _check_names(self.middleware)
-        _check_order(self.middleware)
+        _check_types(self.middleware)
+        check_order(self.middleware)
 
     def covers(self, other: Pipeline) -> bool:
         """True when every layer object of ``other`` stands in this pipeline, and its node settings too."""
@@ -217,26 +217,6 @@ class Pipeline:
         return self is other or (
             mine.issuperset(map(id, other.middleware)) and other.nodes.items() <= self.nodes.items()
         )
-
-
-class PerLoop(Generic[T]):
-    """One object per running event loop, made on first use: for locks, throttles and clients of a middleware.
-
-    The layers of a synchronous run live on another loop than those of an asynchronous one, and most asyncio
-    objects die with "bound to a different event loop" when shared.
-    """
-
-    def __init__(self, factory: Callable[[], T]) -> None:
-        self._factory = factory
-        self._made: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, T] = weakref.WeakKeyDictionary()
-
-    def get(self) -> T:
-        """The object of the running loop. Raises ``RuntimeError`` outside one."""
-        loop = asyncio.get_running_loop()
-        try:
-            return self._made[loop]
-        except KeyError:
-            return self._made.setdefault(loop, self._factory())
 
 
 async def _terminal(call: Call) -> Any:
@@ -307,33 +287,11 @@ async def _quiet(hook: Callable[[Any, Handler], Any], call: ModelCall, call_next
     return result
 
 
-def _check_names(middleware: Sequence[Middleware]) -> None:
-    seen: dict[str, int] = {}
+def _check_types(middleware: Sequence[Middleware]) -> None:
     for position, layer in enumerate(middleware, 1):
         if not isinstance(layer, Middleware):
             raise SetupError(
                 f"Position {position} of the pipeline is {layer!r}, not a Middleware",
                 hint="Pass an instance: Pipeline([Trace(), ...]).",
                 code="setup.middleware",
-            )
-        if layer.name in seen:
-            raise SetupError(
-                f"Two middleware are called {layer.name!r} (positions {seen[layer.name]} and {position})",
-                hint="Remove one, or give a subclass another `name`.",
-                code="setup.duplicate",
-            )
-        seen[layer.name] = position
-
-
-def _check_order(middleware: Sequence[Middleware]) -> None:
-    position = {m.name: i for i, m in enumerate(middleware, 1)}
-    wanted = [(m.name, other) for m in middleware for other in m.outside]
-    wanted += [(other, m.name) for m in middleware for other in m.inside]
-    for first, second in wanted:
-        if first in position and second in position and position[first] > position[second]:
-            raise SetupError(
-                f"Middleware {first!r} (position {position[first]}) must come before {second!r} "
-                f"(position {position[second]})",
-                hint=f"Move {first!r} above {second!r} in [pipeline].middleware.",
-                code="setup.order",
             )

@@ -14,7 +14,7 @@ from chainops.store.shipped import shipped
 
 __all__ = ["alembic_head", "prepare", "upgrade"]
 
-# Alembic keeps the migration that runs in module globals: two at once in one process would write into each other's file.
+# Alembic keeps the running migration in module globals: two at once would write into each other's file.
 _one_at_a_time = threading.Lock()
 
 

@@ -11,7 +11,7 @@ from langgraph.errors import GraphInterrupt
 
 from chainops import Blocked, Middleware, Pipeline, SetupError
 from chainops.calls import ModelCall, ModelResult
-from chainops.pipeline import PerLoop
+from chainops.per_loop import PerLoop
 from chainops.testing import ScriptedModel, model_call, node_call, tool_call
 
 

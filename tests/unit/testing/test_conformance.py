@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessage
 
 from chainops import Middleware
 from chainops.calls import ModelCall, ModelResult, NodeCall, ToolCall
-from chainops.pipeline import PerLoop
+from chainops.per_loop import PerLoop
 from chainops.testing import MiddlewareConformance, check_middleware
 
 
