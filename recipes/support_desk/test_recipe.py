@@ -31,6 +31,7 @@ def run_demo(cwd: Path, *words: str, **options: Any) -> subprocess.CompletedProc
         text=True,
         timeout=120,
         stdin=subprocess.DEVNULL,
+        check=False,
         **options,
     )
 
@@ -85,7 +86,11 @@ def test_the_demo_can_run_twice_in_one_place_and_shows_its_trace_to_a_person(tmp
     assert "Try next:" in out
     assert "chainops trace list" in out
     listed = subprocess.run(
-        [sys.executable, "-m", "chainops", "trace", "list", "--json"], cwd=tmp_path, capture_output=True, text=True
+        [sys.executable, "-m", "chainops", "trace", "list", "--json"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert len(json.loads(listed.stdout)) == 8
 
@@ -133,10 +138,12 @@ def test_a_read_only_working_directory_is_a_clear_error(tmp_path: Path) -> None:
         f"mount -t tmpfs -o ro none {tmp_path} && cd {tmp_path} && "
         f"{sys.executable} -m chainops demo --yes; code=$?; cd /; exit $code"
     )
-    probe = subprocess.run(["unshare", "-m", "true"], capture_output=True)
+    probe = subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False)
     if probe.returncode:
         pytest.skip("this machine allows no mount namespaces")
-    finished = subprocess.run(["unshare", "-m", "sh", "-c", script], capture_output=True, text=True, timeout=120)
+    finished = subprocess.run(
+        ["unshare", "-m", "sh", "-c", script], capture_output=True, text=True, timeout=120, check=False
+    )
     assert finished.returncode == 2, finished.stderr
     assert "error: Cannot write in" in finished.stderr
 
