@@ -160,6 +160,7 @@ class Registry:
         with self._lock:
             if self._view is not None and (self._looked > asked or (not force and self._is_fresh())):
                 return self._view
+            began = time.monotonic()  # what is written from now on may be missing in what is read
             try:
                 self._read()
                 self._warned = False
@@ -169,7 +170,7 @@ class Registry:
                 if not self._warned:
                     self._warned = True
                     log.warning("%ss stay as they were last seen: %s", self.kind, error)
-            self._looked = time.monotonic()
+            self._looked = began
             assert self._view is not None
             return self._view
 

@@ -238,6 +238,45 @@ async def test_the_file_is_never_read_on_the_thread_of_the_event_loop(
     assert threading.get_ident() not in threads
 
 
+class Lock:
+    """A lock that tells when a second thread wants it."""
+
+    def __init__(self) -> None:
+        self.lock, self.first, self.second = threading.Lock(), threading.Event(), threading.Event()
+
+    def __enter__(self) -> None:
+        (self.second if self.first.is_set() else self.first).set()
+        self.lock.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        self.lock.release()
+
+
+async def test_what_was_written_while_another_look_was_under_way_is_seen(
+    store: Artifacts, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(store, "1")
+    registry = Registry(path, "prompt", max_age_s=3600)
+    read, go_on = threading.Event(), threading.Event()
+    real = Registry._read
+
+    def slow(self: Registry) -> None:
+        real(self)
+        read.set()
+        assert go_on.wait(10)
+
+    monkeypatch.setattr(Registry, "_read", slow)
+    registry._lock = lock = Lock()  # type: ignore[assignment]
+    early = asyncio.create_task(asyncio.to_thread(registry.look))
+    await asyncio.to_thread(read.wait, 10)
+    add(store, "2")
+    late = asyncio.create_task(asyncio.to_thread(registry.look, force=True))
+    await asyncio.to_thread(lock.second.wait, 10)
+    go_on.set()
+    assert (await early).resolve("greet").version == 1
+    assert (await late).resolve("greet").version == 2
+
+
 async def test_the_latest_version_is_the_newest_that_is_not_retired(store: Artifacts, path: Path) -> None:
     move(store, add(store, "1")), add(store, "2")
     store.retire("prompt", "greet", 2, who="ann", why="it lies")
