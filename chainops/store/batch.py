@@ -169,7 +169,8 @@ class BatchWriter:
                 total[_OUT] += details.tokens_out or 0
                 total[_CACHED] += details.tokens_cached or 0
         known = []
-        for run, total in sums.items():
+        # New runs get their rows in the order in which they began: lists show the newest first by row.
+        for run, total in sorted(sums.items(), key=lambda item: item[0].clock):
             if run.row and run.generation == generation:
                 known.append((*total, run.row))
                 continue

@@ -351,3 +351,13 @@ def test_a_flush_with_nothing_written_yet_makes_no_file(record):
     assert to.writer.flush() == 0
     to.writer.close()
     assert not to.path.exists()
+
+
+def test_runs_of_one_batch_stand_in_the_order_in_which_they_began(record):
+    to = record()
+    first, second, third = (to.run(f"run-{i}") for i in (1, 2, 3))
+    to.one(first)
+    to.begin(second)  # still open when the batch is written
+    to.one(third)
+    to.writer.flush()
+    assert [row["run_id"] for row in to.rows("SELECT run_id FROM run ORDER BY id")] == ["run-1", "run-2", "run-3"]
