@@ -5,10 +5,16 @@ from __future__ import annotations
 import os
 import sys
 
+from hypothesis import settings
+
 # Set before anything is imported: no test phones home, and none takes settings from the shell that runs it.
 os.environ.update(HF_HUB_OFFLINE="1", NEMO_GUARDRAILS_NO_USAGE_STATS="1", LANGSMITH_TRACING="false")
 for _name in [name for name in os.environ if name.startswith("CHAINOPS_")]:
     del os.environ[_name]
+
+# The same examples everywhere, and no failure because a machine is busy.
+settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
+settings.load_profile("fixed")
 
 
 def pytest_unconfigure() -> None:

@@ -94,6 +94,11 @@ def interrupt_dead(connection: sqlite3.Connection) -> int:
 
 def _interrupt(connection: sqlite3.Connection, process: int) -> None:
     first, after = process << 32, (process + 1) << 32
+    # Their text is final now: a run that ended before them must be indexed once more.
+    connection.execute(
+        "UPDATE run SET searched=0 WHERE id IN (SELECT run FROM span WHERE status='open' AND id >= ? AND id < ?)",
+        (first, after),
+    )
     connection.execute(
         "UPDATE span SET status='interrupted' WHERE status='open' AND id >= ? AND id < ?", (first, after)
     )
