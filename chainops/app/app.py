@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 import os
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from chainops.app.layers import layers_of, pick
 from chainops.errors import CallError, SetupError
-from chainops.pipeline import Middleware, Pipeline
-from chainops.plugin import find_plugin
+from chainops.pipeline import Pipeline
 from chainops.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -35,9 +34,9 @@ class App:
 
     def __init__(self, settings: Settings | str | os.PathLike[str] | None = None, **keywords: Any) -> None:
         self.settings = settings if isinstance(settings, Settings) else load_settings(settings, **keywords)
-        layers = _layers(self.settings)
+        layers = layers_of(self.settings)
         self.pipeline = Pipeline(
-            [_pick(layers, n) for n in self.settings.pipeline.middleware], nodes=self.settings.nodes
+            [pick(layers, n) for n in self.settings.pipeline.middleware], nodes=self.settings.nodes
         )
         left = [name for name in layers if name not in self.settings.pipeline.middleware and name != "trace"]
         if left:
@@ -87,37 +86,3 @@ class App:
 
     def __exit__(self, *error: object) -> None:
         self.close()
-
-
-def _layers(settings: Settings) -> dict[str, Middleware]:
-    layers: dict[str, Middleware] = {}
-    if "trace" in settings.pipeline.middleware:
-        from chainops.middleware.trace import Trace
-
-        layers["trace"] = Trace(**settings.trace.model_dump())
-    if "prompts" in settings.pipeline.middleware:
-        from chainops.middleware.prompts import Prompts
-
-        options = settings.prompts.model_dump()
-        layers["prompts"] = Prompts(**{**options, "path": settings.prompts.path or settings.trace.path})
-    for name, table in settings.plugins.items():
-        for layer in find_plugin(name).build(table):
-            if layer.name in layers:
-                raise SetupError(
-                    f"Plugin {name!r} brings a middleware {layer.name!r}, which exists already",
-                    hint="Enable only one of the two.",
-                    code="setup.duplicate",
-                )
-            layers[layer.name] = layer
-    return layers
-
-
-def _pick(layers: dict[str, Middleware], name: str) -> Middleware:
-    if name in layers:
-        return layers[name]
-    close = difflib.get_close_matches(name, layers, n=1)
-    raise SetupError(
-        f"[pipeline].middleware names {name!r}, which no built-in layer and no enabled plugin provides",
-        hint=f"Did you mean {close[0]!r}?" if close else "Enable its plugin with a table [plugins.<plugin>].",
-        code="setup.pipeline",
-    )

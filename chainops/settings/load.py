@@ -11,60 +11,17 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from chainops.errors import SetupError
+from chainops.settings.tree import Settings
 
-__all__ = ["PipelineSettings", "PromptSettings", "Settings", "TraceSettings", "load_settings"]
+__all__ = ["load_settings"]
 
 PREFIX = "CHAINOPS_"
 DEFAULT_FILE = "chainops.toml"
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class PipelineSettings(_Section):
-    """``[pipeline]``: which layers, outermost first."""
-
-    middleware: tuple[str, ...] = Field(default=("trace",), description="Names of the layers, outermost first.")
-
-
-class TraceSettings(_Section):
-    """``[trace]``: where and how runs are recorded."""
-
-    path: Path = Field(default=Path("chainops.db"), description="The trace file.")
-    content: bool = Field(default=True, description="Record inputs and outputs, not only timings and tokens.")
-    sample: float = Field(default=1.0, ge=0, le=1, description="Share of runs to keep, 0 to 1.")
-    keep_errors: bool = Field(default=True, description="Keep runs with an error whatever `sample` says.")
-    keep_slow_ms: float | None = Field(default=None, gt=0, description="Keep runs at least this slow (milliseconds).")
-    max_payload_bytes: int = Field(default=65_536, ge=0, description="Cut one input or output after so many bytes.")
-    max_queue: int = Field(default=20_000, gt=0, description="Spans that may wait for the disk.")
-    on_full: Literal["drop_payload", "drop_new", "block"] = Field(
-        default="drop_payload", description="What to do while `max_queue` spans wait for the disk."
-    )
-
-
-class PromptSettings(_Section):
-    """``[prompts]``: which versions of prompts are used; needs ``prompts`` in ``[pipeline].middleware``."""
-
-    path: Path | None = Field(default=None, description="The file with the prompts; else the trace file.")
-    label: str = Field(default="prod", description="The label that is meant where none is named.")
-    fallback: Path | None = Field(default=None, description="Folder of prompt files for what the file does not have.")
-    max_age_s: float = Field(default=1.0, ge=0, description="Seconds until a new run looks at the file again.")
-
-
-class Settings(_Section):
-    """The whole tree. ``nodes`` maps globs on node paths to settings, ``plugins`` names of enabled ones to options."""
-
-    pipeline: PipelineSettings = PipelineSettings()
-    trace: TraceSettings = TraceSettings()
-    prompts: PromptSettings = PromptSettings()
-    nodes: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    plugins: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
 def load_settings(

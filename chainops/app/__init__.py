@@ -1,0 +1,5 @@
+"""An application from settings."""
+
+from chainops.app.app import App
+
+__all__ = ["App"]

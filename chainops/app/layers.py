@@ -1,0 +1,60 @@
+"""The layers that settings name: built-in ones by the table below, the others from enabled plugins."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+
+from chainops.errors import SetupError
+from chainops.pipeline import Middleware
+from chainops.plugin import find_plugin
+from chainops.settings import Settings
+
+__all__ = ["BUILT_IN", "layers_of", "pick"]
+
+
+def _trace(settings: Settings) -> Middleware:
+    from chainops.middleware.trace import Trace
+
+    return Trace(**settings.trace.model_dump())
+
+
+def _prompts(settings: Settings) -> Middleware:
+    from chainops.middleware.prompts import Prompts
+
+    options = settings.prompts.model_dump()
+    return Prompts(**{**options, "path": settings.prompts.path or settings.trace.path})
+
+
+BUILT_IN: Mapping[str, Callable[[Settings], Middleware]] = {
+    "trace": _trace,
+    "prompts": _prompts,
+}
+"""Name of a layer to what makes it. Each imports its layer only when it is asked for."""
+
+
+def layers_of(settings: Settings) -> dict[str, Middleware]:
+    """The built-in layers that the pipeline names, and all layers of the enabled plugins, by name."""
+    layers = {name: build(settings) for name, build in BUILT_IN.items() if name in settings.pipeline.middleware}
+    for name, table in settings.plugins.items():
+        for layer in find_plugin(name).build(table):
+            if layer.name in layers:
+                raise SetupError(
+                    f"Plugin {name!r} brings a middleware {layer.name!r}, which exists already",
+                    hint="Enable only one of the two.",
+                    code="setup.duplicate",
+                )
+            layers[layer.name] = layer
+    return layers
+
+
+def pick(layers: dict[str, Middleware], name: str) -> Middleware:
+    """The layer ``name``, or a ``SetupError`` that names the nearest one."""
+    if name in layers:
+        return layers[name]
+    close = difflib.get_close_matches(name, layers, n=1)
+    raise SetupError(
+        f"[pipeline].middleware names {name!r}, which no built-in layer and no enabled plugin provides",
+        hint=f"Did you mean {close[0]!r}?" if close else "Enable its plugin with a table [plugins.<plugin>].",
+        code="setup.pipeline",
+    )

@@ -1,0 +1,24 @@
+"""The whole tree of settings: one section for each part, a file of its own for each section."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from chainops.settings.pipeline import PipelineSettings
+from chainops.settings.prompts import PromptSettings
+from chainops.settings.section import Section
+from chainops.settings.trace import TraceSettings
+
+__all__ = ["Settings"]
+
+
+class Settings(Section):
+    """The whole tree. ``nodes`` maps globs on node paths to settings, ``plugins`` names of enabled ones to options."""
+
+    pipeline: PipelineSettings = PipelineSettings()
+    trace: TraceSettings = TraceSettings()
+    prompts: PromptSettings = PromptSettings()
+    nodes: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    plugins: dict[str, dict[str, Any]] = Field(default_factory=dict)
