@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +27,7 @@ from chainops.engines.llama.call_options import make_ask, tool_choice_name
 from chainops.engines.llama.gguf import peek_metadata
 from chainops.engines.llama.loading import DEFAULT_CONTEXT, ModelOptions
 from chainops.engines.llama.messages import as_dicts
+from chainops.engines.llama.model_file import known_sha256
 from chainops.engines.llama.session import Lease, Session
 from chainops.errors import SetupError
 
@@ -140,6 +144,26 @@ class ChatLlama(BaseChatModel):
         names = ("sha256", "n_ctx", "chat_template", "temperature", "top_k", "top_p", "min_p", "repeat_penalty", "seed")
         chosen = {name: getattr(self, name) for name in (*names, "max_tokens", "stop", "flash_attn")}
         return {"model_path": self.model_path, "model_name": self.model_name, **chosen}
+
+    def chainops_identity(self) -> dict[str, Any]:
+        """What decides this model's answers: for cache keys and versions of chains. See ``chainops.identity``.
+
+        The first time it hashes the file, which blocks; later only when the file has changed.
+
+        Raises:
+            SetupError: code ``setup.model_file``: the file is missing or is no model.
+        """
+        sampling = ("temperature", "top_k", "top_p", "min_p", "repeat_penalty", "seed", "max_tokens", "stop")
+        return {
+            "model_sha256": self.sha256.lower() or known_sha256(self.model_path),
+            "n_ctx": self.n_ctx,
+            "n_batch": self.n_batch,
+            "n_gpu_layers": self.n_gpu_layers,
+            "flash_attn": self.flash_attn,
+            "template": hashlib.sha256(self.chat_template.encode()).hexdigest() if self.chat_template else "the file's",
+            "sampling": {name: getattr(self, name) for name in sampling},
+            "llama_cpp": _library_version(),
+        }
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = super()._get_ls_params(stop=stop or self._stop_list(None), **kwargs)
@@ -264,3 +288,12 @@ class ChatLlama(BaseChatModel):
             async for event in events:
                 for chunk in answer.chunks(event):
                     yield ChatGenerationChunk(message=chunk)
+
+
+@cache
+def _library_version() -> str | None:
+    """Answers may differ between versions of llama.cpp in the last digit, and so in the next token."""
+    try:
+        return version("llama-cpp-python")
+    except PackageNotFoundError:
+        return None

@@ -12,7 +12,7 @@ from chainops.engines.llama.gguf import BadFileError, Header, read_header
 from chainops.engines.llama.memory import available_memory, kv_bytes_per_token
 from chainops.errors import SetupError
 
-__all__ = ["ModelFile", "check_memory", "check_model_file", "file_sha256"]
+__all__ = ["ModelFile", "check_memory", "check_model_file", "file_sha256", "known_sha256"]
 
 MAX_LAYERS = 1024
 MAX_WIDTH = 1 << 20
@@ -72,6 +72,32 @@ def file_sha256(*paths: Path) -> str:
             while chunk := file.read(HASH_CHUNK):
                 digest.update(chunk)
     return digest.hexdigest()
+
+
+_hashed: dict[tuple[str, int, int, int], str] = {}
+
+
+def known_sha256(path: str | Path) -> str:
+    """SHA-256 of a model with all its parts, computed when the file is new to this process or has changed.
+
+    The first time it reads the whole file and blocks; then it takes microseconds.
+
+    Raises:
+        SetupError: code ``setup.model_file``.
+    """
+    path = Path(path).expanduser().absolute()
+    try:
+        found = path.stat()
+    except OSError:
+        found = None
+    key = (str(path), found.st_ino, found.st_size, found.st_mtime_ns) if found is not None else None
+    if key is None or key not in _hashed:
+        parts = check_model_file(path).parts
+        digest = file_sha256(*parts)
+        if key is None:
+            return digest
+        _hashed[key] = digest
+    return _hashed[key]
 
 
 def check_model_file(path: str | Path, *, sha256: str = "") -> ModelFile:

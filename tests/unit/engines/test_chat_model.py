@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from chainops.engines.llama import ChatLlama
 from chainops.engines.llama.messages import as_dicts
 from chainops.errors import CallError, SetupError
+from chainops.identity import identity_of
 
 Chain = Callable[..., Any]
 
@@ -160,3 +161,17 @@ async def test_astream_events_and_invoke_while_streaming_agree(chain: Chain) -> 
     answer = await model.ainvoke("hi")
     assert "".join(tokens) == answer.content == "abcd"
     assert answer.usage_metadata["output_tokens"] == 2
+
+
+def test_a_model_is_what_its_file_holds_and_how_it_samples(chain_path: Callable[..., Any]) -> None:
+    pytest.importorskip("llama_cpp", reason="llama-cpp-python (the [llama] extra) is not installed")
+    one, other = chain_path([b"a", b"b"]), chain_path([b"a", b"c"])
+    same = one.with_name("copy.gguf")
+    same.write_bytes(one.read_bytes())
+    found = [identity_of(ChatLlama(model_path=path)) for path in (one, other, same)]
+    assert found[0] == found[2] != found[1]
+    assert found[0]["stable"] is True
+    assert identity_of(ChatLlama(model_path=one, temperature=1.0)) != found[0]
+    assert identity_of(ChatLlama(model_path=one, chat_template="{{ messages }}")) != found[0]
+    one.write_bytes(other.read_bytes())
+    assert identity_of(ChatLlama(model_path=one)) == found[1]
