@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from chainops.errors import SetupError
+from chainops.guard import Guard
 from chainops.quick_init import quick_init
 from chainops.recorder import NO_RECORDER, Recorder, SpanHandle
 
@@ -42,22 +43,6 @@ EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 def _empty() -> Mapping[str, Any]:
     return EMPTY
-
-
-class Guard:
-    """What the pipeline remembers about one call, shared by all copies of it.
-
-    ``bubble``: LangGraph's control flow that passed (interrupt, parent command, drain), which no layer may swallow.
-    ``entries``: how often the engine was entered; more than once when a layer retries.
-    ``result``: what the engine returned last.
-    """
-
-    __slots__ = ("bubble", "entries", "result")
-
-    def __init__(self) -> None:
-        self.bubble: Exception | None = None
-        self.entries = 0
-        self.result: Any = None
 
 
 async def discard(chunk: Any) -> None:
@@ -189,6 +174,37 @@ class Call:
     def annotate(self, name: str, /, **attributes: Any) -> None:
         """Attach attributes (JSON values) to this call's span, under the name of the middleware."""
         self.recorder.annotate(name, attributes)
+        notes = self.guard.mark().notes
+        notes[name] = {**notes[name], **attributes} if name in notes else attributes
+
+    def artifact(self, kind: str, name: str, version: str) -> None:
+        """Note that the call used this version of an artifact: on its span, and as the tags ``kind:name`` and
+        ``kind:name@version``."""
+        self.recorder.artifact(kind, name, version)
+        self.tag(f"{kind}:{name}", f"{kind}:{name}@{version}")
+
+    def tag(self, *tags: str) -> None:
+        """By these tags a cache can be told to forget the result of this call and of every call around it."""
+        for call in self._outward():
+            call.guard.mark().tags.update(tags)
+
+    def depends(self, name: str, value: Any) -> None:
+        """Say that the result depends on ``value`` (JSON) beside the input: a cache inside puts it into the key."""
+        self.guard.mark().depends[name] = value
+
+    def mark_private(self) -> None:
+        """Say that the result of this call, and of every call around it, is for the user of this run alone.
+
+        A cache does not keep it, unless the user is part of the key.
+        """
+        for call in self._outward():
+            call.guard.mark().private = True
+
+    def _outward(self) -> Iterator[Call]:
+        call: Call | None = self
+        while call is not None:
+            yield call
+            call = call.parent
 
 
 @quick_init
@@ -198,9 +214,13 @@ class NodeCall(Call):
 
     Args:
         input: the state (or task arguments as ``(args, kwargs)``) that it gets.
+        runnable: what runs: LangChain's runnable of a node or route, the function of a task, None for a run.
+        context: what the run was given as LangGraph's ``context=``.
     """
 
     input: Any = None
+    runnable: Any = field(default=None, repr=False)
+    context: Any = field(default=None, repr=False)
 
 
 @quick_init

@@ -22,8 +22,8 @@ NodeKind = Literal["node", "route", "task"]
 class Boundary:
     """Builds the calls of one node, route or task and sends them through the layers."""
 
-    def __init__(self, plan: Plan, kind: NodeKind, name: str, own: NodeSettings) -> None:
-        self.plan, self.kind, self.name, self.own = plan, kind, name, own
+    def __init__(self, plan: Plan, kind: NodeKind, name: str, own: NodeSettings, runnable: Any) -> None:
+        self.plan, self.kind, self.name, self.own, self.runnable = plan, kind, name, own, runnable
         self.pipeline, self.auto = plan.pipeline, plan.auto
         self.settings: dict[str, NodeSettings] = {}
 
@@ -52,6 +52,8 @@ class Boundary:
             parent=parent,
             engine=engine,
             input=input,
+            runnable=self.runnable,
+            context=None if runtime is None else runtime.context,
         )
 
     def run(self, call: NodeCall) -> Awaitable[Any]:
@@ -90,6 +92,8 @@ class Inside(Scope):
 
     def __exit__(self, *error: object) -> None:
         CURRENT.reset(self._token)
+        if rewind_interrupts(self.call.config, None):
+            self.call.guard.mark().asked = True
         if self._implicit is not None:
             var_child_runnable_config.reset(self._implicit)
         if self._schedule is not None:

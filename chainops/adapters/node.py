@@ -30,7 +30,7 @@ class NodeStep(Runnable[Any, Any]):
         self, inner: Runnable[Any, Any], plan: Plan, name: str, own: NodeSettings, timeout: TimeoutPolicy | None
     ) -> None:
         self.steps = list(inner.steps) if isinstance(inner, RunnableSequence | RunnableSeq) else [inner]
-        self.boundary = Boundary(plan, "node", name, own)
+        self.boundary = Boundary(plan, "node", name, own, inner)
         self.name = getattr(inner, "name", None) or name
         self.idle = None if timeout is None else timeout.idle_timeout
 
@@ -121,7 +121,7 @@ class _Route(Runnable[Any, Any]):
     def __init__(self, path: Runnable[Any, Any], plan: Plan, node: str) -> None:
         self.path = path
         self.name = getattr(path, "name", None)
-        self.boundary = Boundary(plan, "route", node, NodeSettings())
+        self.boundary = Boundary(plan, "route", node, NodeSettings(), path)
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         def work(call: NodeCall) -> Any:

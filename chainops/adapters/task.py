@@ -19,7 +19,7 @@ __all__ = ["wrap_task"]
 
 def wrap_task(func: Callable[..., Any], scope: Inside) -> Callable[..., Any]:
     """``func`` as a call of kind ``task`` under the node that schedules it."""
-    boundary = Boundary(scope.plan, "task", _task_name(func), NodeSettings())
+    boundary = Boundary(scope.plan, "task", _task_name(func), NodeSettings(), func)
     is_async = inspect.iscoroutinefunction(func) or inspect.iscoroutinefunction(type(func).__call__)
 
     def call_of(args: Any, kwargs: Any, engine: Any) -> NodeCall:

@@ -108,14 +108,14 @@ class _Visit:
         try:
             return work()
         finally:
-            CURRENT.reset(token)
+            self._end(call, token)
 
     async def enter_async(self, call: ToolCall, work: Callable[[], Any]) -> Any:
         token = self._begin(call)
         try:
             return await work()
         finally:
-            CURRENT.reset(token)
+            self._end(call, token)
 
     def _begin(self, call: ToolCall) -> Any:
         config = var_child_runnable_config.get() or {}
@@ -124,6 +124,12 @@ class _Visit:
         elif self.interrupts is not None:
             rewind_interrupts(config, self.interrupts)
         return CURRENT.set(Scope(self.scope.pipeline, call, self.scope.auto))
+
+    def _end(self, call: ToolCall, token: Any) -> None:
+        CURRENT.reset(token)
+        asked = rewind_interrupts(var_child_runnable_config.get() or {}, None)
+        if asked and asked > (self.interrupts or 0):
+            call.guard.mark().asked = True
 
 
 async def _no_engine(call: ToolCall) -> Any:

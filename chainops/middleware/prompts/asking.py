@@ -86,7 +86,7 @@ def _note(asking: Pinned, rendered: Rendered, ref: str | int) -> None:
     version = rendered.name, rendered.version
     if version not in asking.noted:
         asking.noted.add(version)
-        recorder.artifact("prompt", rendered.name, str(rendered.version))
+        asking.call.artifact("prompt", rendered.name, str(rendered.version))
     entry = {"ref": ref, "version": rendered.version, "sha256": rendered.sha256, "variables": rendered.variables}
     recorder.annotate("prompts", {rendered.name: entry})
 
