@@ -12,10 +12,11 @@ import typer
 
 from chainops.cli.trace_io import print_json
 from chainops.errors import SetupError, StoreError
-from chainops.middleware.prompts.content import KIND, Content
+from chainops.middleware.prompts.compile import compile_prompt
+from chainops.middleware.prompts.content import KIND, Content, mistakes_error
 from chainops.middleware.prompts.file import write_prompt
 from chainops.middleware.prompts.library import PromptLibrary, partial_of
-from chainops.middleware.prompts.template import CompiledPrompt, compile_prompt
+from chainops.middleware.prompts.slots import AnyPrompt, slot_ref
 from chainops.middleware.prompts.trial import run_tests
 from chainops.store.artifacts import LATEST, Artifacts, ArtifactVersion, LabelMove
 from chainops.store.registry import Entry, Registry, View
@@ -88,12 +89,12 @@ def split_ref(name: str) -> tuple[str, str]:
     return plain, ref if at else LATEST
 
 
-def compiled(view: View, name: str) -> CompiledPrompt:
+def compiled(view: View, name: str) -> AnyPrompt:
     """The prompt that NAME@REF means."""
     return PromptLibrary().find(view, *split_ref(name))
 
 
-def failed_tests(prompt: CompiledPrompt) -> list[str]:
+def failed_tests(prompt: AnyPrompt) -> list[str]:
     """One line per test that fails."""
     return [f"{test.name}: {'; '.join(test.problems)}" for test in run_tests(prompt) if test.problems]
 
@@ -109,7 +110,16 @@ def store_file(db: Path, file: Path, *, author: str, message: str) -> tuple[Arti
 
     found = read_file(file)
     content = found.content(newest)
-    compile_prompt(found.name, content, partial=partial_of(view))
+    if content.slots:
+        missing = [
+            f"slots.{s}: there is no prompt {slot_ref(n)[0]!r}"
+            for s, n in content.slots.items()
+            if slot_ref(n)[0] not in view.entries
+        ]
+        if missing:
+            raise mistakes_error(found.name, missing)
+    else:
+        compile_prompt(found.name, content, partial=partial_of(view))
     return Artifacts(db).add(KIND, found.name, content.plain(), author=author, message=message)
 
 

@@ -23,7 +23,7 @@ from typing import Any
 
 import jinja2
 
-from chainops.middleware.prompts.template import compile_prompt
+from chainops.middleware.prompts.compile import compile_prompt
 from chainops.store.canonical import canonical, fingerprint
 from chainops.store.migrate import upgrade
 from chainops.store.registry import Registry

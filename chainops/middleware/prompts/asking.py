@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from contextvars import ContextVar
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from chainops.calls import Call
 from chainops.errors import CallError
-from chainops.middleware.prompts.template import CompiledPrompt, Rendered
+from chainops.middleware.prompts.choosing import ExampleChooser
+from chainops.middleware.prompts.slots import AnyPrompt
+from chainops.middleware.prompts.template import Choice, Rendered
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
@@ -21,8 +25,10 @@ class Pinned(Protocol):
 
     call: Call
     noted: set[tuple[str, int]]
+    made: dict[int, tuple[BaseMessage, BoundPrompt]]
+    chooser: ExampleChooser | None
 
-    def find(self, name: str, ref: str | int | None) -> tuple[CompiledPrompt, str | int]:
+    def find(self, name: str, ref: str | int | None) -> tuple[AnyPrompt, str | int]:
         """The version that ``ref`` means for this run, and the label or number by which it was found."""
 
 
@@ -39,7 +45,7 @@ class BoundPrompt:
 
     __slots__ = ("_asking", "_prompt", "_ref")
 
-    def __init__(self, prompt: CompiledPrompt, ref: str | int, asking: Pinned) -> None:
+    def __init__(self, prompt: AnyPrompt, ref: str | int, asking: Pinned) -> None:
         self._prompt, self._ref, self._asking = prompt, ref, asking
 
     def __repr__(self) -> str:
@@ -65,29 +71,83 @@ class BoundPrompt:
         """Its settings for the model call."""
         return dict(self._prompt.content.model)
 
+    @property
+    def prompt(self) -> AnyPrompt:
+        """The version itself."""
+        return self._prompt
+
     def render(self, **values: Any) -> Rendered:
-        """The messages with ``values``. Raises ``CallError`` as :meth:`CompiledPrompt.render` does."""
+        """The messages with ``values``.
+
+        Raises:
+            CallError: as :meth:`CompiledPrompt.render` does; ``prompt.examples`` where examples must be chosen and an
+                event loop runs in this thread: use :meth:`arender`.
+        """
         return self.render_values(values)
+
+    async def arender(self, **values: Any) -> Rendered:
+        """As :meth:`render`, for prompts that choose their examples by likeness too."""
+        return await self.arender_values(values)
 
     def render_values(self, values: Mapping[str, Any]) -> Rendered:
         """As :meth:`render`, from a mapping."""
-        rendered = self._prompt.render(values)
-        _note(self._asking, rendered, self._ref)
-        return rendered
+        examples = None
+        if self._prompt.choosers and self._asking.chooser is not None:
+            try:
+                asyncio.get_running_loop()
+            except RuntimeError:
+                examples = asyncio.run(self._asking.chooser.choose(self._prompt, values))
+        return self._rendered(values, examples)
+
+    async def arender_values(self, values: Mapping[str, Any]) -> Rendered:
+        """As :meth:`arender`, from a mapping."""
+        examples = None
+        if self._prompt.choosers and self._asking.chooser is not None:
+            examples = await self._asking.chooser.choose(self._prompt, values)
+        return self._rendered(values, examples)
 
     def messages(self, **values: Any) -> list[BaseMessage]:
         """As :meth:`render`, as LangChain's messages."""
         return self.render(**values).to_langchain()
 
+    async def amessages(self, **values: Any) -> list[BaseMessage]:
+        """As :meth:`arender`, as LangChain's messages."""
+        return (await self.arender(**values)).to_langchain()
+
+    def _rendered(self, values: Mapping[str, Any], examples: Choice | None) -> Rendered:
+        plain = {name: _plain(value) for name, value in values.items()}
+        rendered = replace(self._prompt.render(plain, examples), on_messages=self._remember)
+        _note(self._asking, rendered, self._ref)
+        return rendered
+
+    def _remember(self, messages: list[BaseMessage]) -> None:
+        """So that a model call in this node with one of them is known to be this prompt's."""
+        self._asking.made.update((id(message), (message, self)) for message in messages)
+
+    def note(self, call: Call) -> None:
+        """Write on the span of a model call that this prompt is what it asks."""
+        call.artifact("prompt", self.name, str(self.version))
+        call.annotate("prompts", asked={"name": self.name, "version": self.version, "sha256": self.sha256})
+
+
+def _plain(value: Any) -> Any:
+    """``message.text`` is an object of LangChain's that is a text; only its text goes on, none of its methods."""
+    return str.__str__(value) if isinstance(value, str) and type(value) is not str else value
+
 
 def _note(asking: Pinned, rendered: Rendered, ref: str | int) -> None:
     """Write on the call's span which version was rendered, and the hashes of its values (the last ones)."""
     recorder = asking.call.recorder
-    version = rendered.name, rendered.version
-    if version not in asking.noted:
-        asking.noted.add(version)
-        asking.call.artifact("prompt", rendered.name, str(rendered.version))
-    entry = {"ref": ref, "version": rendered.version, "sha256": rendered.sha256, "variables": rendered.variables}
+    for name, number in [(rendered.name, rendered.version), *((part.name, part.version) for part in rendered.parts)]:
+        if (name, number) not in asking.noted:
+            asking.noted.add((name, number))
+            asking.call.artifact("prompt", name, str(number))
+    entry: dict[str, Any] = {"ref": ref, "version": rendered.version, "sha256": rendered.sha256}
+    entry["variables"] = rendered.variables
+    if rendered.examples:
+        entry["examples"] = {name: list(numbers) for name, numbers in rendered.examples.items()}
+    if rendered.parts:
+        entry["slots"] = [asdict(part) for part in rendered.parts]
     recorder.annotate("prompts", {rendered.name: entry})
 
 

@@ -20,7 +20,7 @@ SUFFIX = ".prompt"
 MAX_FILE = 1_000_000
 _ROLE = re.compile(r"(system|user|assistant):[ \t]*")
 _ESCAPED = re.compile(r"\\+(?:system|user|assistant):[ \t]*")
-_HEAD = {"name", "description", "model", "inputs", "output", "partials", "tests"}
+_HEAD = {"name", "description", "model", "inputs", "output", "partials", "tests", "few_shot", "reasoning", "slots"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,8 @@ def parse_prompt(text: str, name: str) -> PromptFile:
     if type(given) is not str:
         raise mistakes_error(name, [f"front matter: name is {given!r}, not text"])
     partials = _partials(front.pop("partials", []), given)
-    front["messages"] = [{"role": role, "template": part} for role, part in _messages(body, given, first)]
+    if not front.get("slots") or any(line.strip() for line in body):
+        front["messages"] = [{"role": role, "template": part} for role, part in _messages(body, given, first)]
     return PromptFile(given, front, partials)
 
 
@@ -167,7 +168,7 @@ def write_prompt(name: str, content: Content, *, current: Callable[[str], str | 
     ``current`` is the hash that the name of a partial means to whoever reads the file; others are pinned in it.
     """
     plain = content.plain()
-    del plain["messages"]
+    plain.pop("messages", None)
     partials = plain.pop("partials", {})
     front = {"name": name, **plain}
     if partials:

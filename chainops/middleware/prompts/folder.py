@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Literal
 
 from chainops.errors import SetupError, StoreError
-from chainops.middleware.prompts.content import KIND, Content
+from chainops.middleware.prompts.compile import compile_prompt
+from chainops.middleware.prompts.content import KIND, Content, mistakes_error
 from chainops.middleware.prompts.file import SUFFIX, PromptFile, parse_prompt, write_prompt
 from chainops.middleware.prompts.library import partial_of
-from chainops.middleware.prompts.template import CompiledPrompt, compile_prompt
+from chainops.middleware.prompts.slots import AnyPrompt, put_together, slot_ref
 from chainops.store.artifacts import Artifacts, check_name
 from chainops.store.canonical import canonical, fingerprint
 from chainops.store.registry import View
@@ -112,7 +113,10 @@ class _Resolver:
             self.open.append(name)
             try:
                 content = self.files[name].content(self._hash)
-                compile_prompt(name, content, partial=self._partial)
+                if content.slots:
+                    self._check_slots(name, content)
+                else:
+                    compile_prompt(name, content, partial=self._partial)
                 self.done[name] = content
             except (SetupError, StoreError) as error:
                 if name not in self.bad:
@@ -121,6 +125,16 @@ class _Resolver:
             finally:
                 self.open.pop()
         return None if name not in self.done else fingerprint(canonical(self.done[name].plain()))
+
+    def _check_slots(self, name: str, content: Content) -> None:
+        """What stands in slots is looked up when the prompt is used; that it exists is looked up now."""
+        entries = self.view.entries if self.view is not None else {}
+        wanted = {slot: slot_ref(text)[0] for slot, text in content.slots.items()}
+        missing = [
+            f"slots.{s}: there is no prompt {n!r}" for s, n in wanted.items() if n not in {*self.files, *entries}
+        ]
+        if missing:
+            raise mistakes_error(name, missing)
 
     def _partial(self, name: str, sha256: str) -> Content:
         if name in self.done and self._hash(name) == sha256:
@@ -207,14 +221,28 @@ def _having(view: View, ref: str) -> Iterator[tuple[str, int]]:
                 raise
 
 
-def compile_folder(folder: Path) -> dict[str, CompiledPrompt]:
-    """Every prompt in ``folder``, compiled, as version 0: what a package brings along."""
+def compile_folder(folder: Path) -> dict[str, AnyPrompt]:
+    """Every prompt in ``folder``, compiled, as version 0: what a package brings along.
+
+    Raises:
+        SetupError: as :func:`read_folder`.
+        CallError: something stands in a slot that cannot (``prompt.slot``).
+    """
     contents = read_folder(folder)
+    made: dict[str, AnyPrompt] = {}
 
     def partial(name: str, sha256: str) -> Content:
         return contents[name]
 
-    return {
-        name: compile_prompt(name, content, sha256=fingerprint(canonical(content.plain())), partial=partial)
-        for name, content in contents.items()
-    }
+    def fill(name: str, label: str | None) -> tuple[AnyPrompt, str | int]:
+        if name not in made:
+            raise mistakes_error(name, ["it stands in a slot and has slots itself"])
+        return made[name], label or 0
+
+    for name, content in sorted(contents.items(), key=lambda item: bool(item[1].slots)):
+        sha256 = fingerprint(canonical(content.plain()))
+        if content.slots:
+            made[name] = put_together(name, 0, sha256, content, fill)
+        else:
+            made[name] = compile_prompt(name, content, sha256=sha256, partial=partial)
+    return made

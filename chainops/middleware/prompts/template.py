@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from jinja2 import Template, TemplateSyntaxError, UndefinedError, nodes
-from jinja2.meta import find_undeclared_variables
+from jinja2 import Template, UndefinedError
 from jinja2.runtime import new_context
 
 from chainops.errors import CallError
-from chainops.middleware.prompts.content import Content, check_content, mistakes_error
-from chainops.middleware.prompts.inputs import Check, compile_schema, explain
-from chainops.middleware.prompts.sandbox import MAX_INCLUDES, MAX_TEXT, Inliner, environment, forbidden
+from chainops.middleware.prompts.content import Content
+from chainops.middleware.prompts.inputs import Check, explain
+from chainops.middleware.prompts.sandbox import MAX_TEXT
 from chainops.store.canonical import fingerprint
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
-__all__ = ["CompiledPrompt", "Rendered", "RenderedMessage", "compile_prompt"]
+__all__ = ["CompiledPrompt", "Part", "Rendered", "RenderedMessage"]
 
-Partial = Callable[[str, str], Content]
-"""Finds a partial by name and hash."""
-
-BROKEN = (TemplateSyntaxError, RecursionError, SyntaxError, MemoryError, ValueError, OverflowError, TypeError)
-"""What Jinja2 and Python raise for a template that is no good: wrong, or nested too deep for either."""
+Choice = Mapping[str, Sequence[int]]
+"""Which examples are used, by the name of the prompt that has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +35,23 @@ class RenderedMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """The version that stood in a slot of a prompt, and the label or number by which it was found."""
+
+    slot: str
+    name: str
+    version: int
+    sha256: str
+    ref: str | int
+
+
+@dataclass(frozen=True, slots=True)
 class Rendered:
     """What a prompt became with certain values, and which version it was.
 
     ``variables`` has the first 16 digits of the sha256 of each value: enough to see whether it changed, without
-    keeping it.
+    keeping it. ``examples``: the numbers of the examples that were chosen, by the name of the prompt that has them.
+    ``parts``: what stood in its slots.
     """
 
     name: str
@@ -51,6 +59,9 @@ class Rendered:
     sha256: str
     messages: tuple[RenderedMessage, ...]
     values: Mapping[str, Any] = field(repr=False)
+    examples: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    parts: tuple[Part, ...] = ()
+    on_messages: Callable[[list[BaseMessage]], None] | None = field(default=None, repr=False, compare=False)
 
     @property
     def variables(self) -> dict[str, str]:
@@ -69,11 +80,14 @@ class Rendered:
         from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
         kinds = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
-        return [kinds[message.role](message.text) for message in self.messages]
+        made: list[BaseMessage] = [kinds[message.role](message.text) for message in self.messages]
+        if self.on_messages is not None:
+            self.on_messages(made)
+        return made
 
 
 class CompiledPrompt:
-    """Renders one version, any number of times, from any thread. Made by :func:`compile_prompt`.
+    """Renders one version, any number of times, from any thread. Made by ``compile_prompt``.
 
     Attributes:
         content: what the version is made of.
@@ -84,6 +98,8 @@ class CompiledPrompt:
     __slots__ = (
         "_check",
         "_defaults",
+        "_given",
+        "_in_text",
         "_roots",
         "_template",
         "content",
@@ -95,13 +111,23 @@ class CompiledPrompt:
     )
 
     def __init__(
-        self, name: str, version: int, sha256: str, content: Content, templates: list[Template], check: Check
+        self,
+        name: str,
+        version: int,
+        sha256: str,
+        content: Content,
+        templates: list[Template],
+        check: Check,
+        *,
+        examples_in_text: bool = False,
     ) -> None:
         self.name, self.version, self.sha256, self.content = name, version, sha256, content
         self.max_chars, self.max_seconds = MAX_TEXT, 1.0
         properties = content.inputs.get("properties", {})
         self._defaults = {n: s["default"] for n, s in properties.items() if type(s) is dict and "default" in s}
         self._check = check
+        self._in_text = examples_in_text
+        self._given = {"reasoning": content.reasoning.sentence} if content.reasoning else {}
         self._template = templates[0]
         self._roots = [(m.role, t.root_render_func) for m, t in zip(content.messages, templates, strict=True)]
 
@@ -113,8 +139,17 @@ class CompiledPrompt:
         """The names that :meth:`render` takes."""
         return frozenset(self.content.inputs.get("properties", {}))
 
-    def render(self, values: Mapping[str, Any]) -> Rendered:
+    @property
+    def choosers(self) -> list[CompiledPrompt]:
+        """The prompts of which examples must be chosen before it can be rendered: itself, or none."""
+        few = self.content.few_shot
+        return [self] if few is not None and few.choose == "similar" else []
+
+    def render(self, values: Mapping[str, Any], examples: Choice | None = None) -> Rendered:
         """The messages with ``values``, which are put in once and never looked at as a template.
+
+        Args:
+            examples: which examples are used; needed where ``few_shot.choose`` is "similar".
 
         Raises:
             CallError: values are missing, unknown or of the wrong type (``prompt.inputs``, all of them at once, with
@@ -128,8 +163,12 @@ class CompiledPrompt:
                 hint=f"Its variables are: {', '.join(sorted(self.variables)) or 'none'}.",
                 code="prompt.inputs",
             )
+        shots, numbers = self._shots(examples)
+        known = given
+        if shots is not None or self._given:
+            known = {**given, **self._given, **({"examples": shots} if self._in_text else {})}
         template = self._template
-        context = new_context(template.environment, template.name, {}, given, True, None, None)
+        context = new_context(template.environment, template.name, {}, known, True, None, None)
         left = self.max_chars
         deadline = time.perf_counter() + self.max_seconds
         messages = []
@@ -147,7 +186,27 @@ class CompiledPrompt:
             except Exception as error:  # noqa: BLE001  a template fails in as many ways as there are values
                 raise self._failed(role, error) from None
             messages.append(RenderedMessage(role, "".join(pieces)))
-        return Rendered(self.name, self.version, self.sha256, tuple(messages), given)
+        if shots and not self._in_text:
+            messages = _with_examples(messages, shots)
+        return Rendered(
+            self.name, self.version, self.sha256, tuple(messages), given, {self.name: numbers} if numbers else {}
+        )
+
+    def _shots(self, chosen: Choice | None) -> tuple[list[dict[str, Any]] | None, tuple[int, ...]]:
+        """The examples to use, and their numbers where they were chosen."""
+        few = self.content.few_shot
+        if few is None:
+            return None, ()
+        if few.choose == "all":
+            return few.examples, ()
+        numbers = (chosen or {}).get(self.name)
+        if numbers is None:
+            raise CallError(
+                f"Prompt {self.name!r} (version {self.version}) needs an embedder for its examples",
+                hint="Give Prompts(embedder=...), and inside a node: await chainops.prompt(name).arender(...).",
+                code="prompt.examples",
+            )
+        return [few.examples[i] for i in numbers], tuple(numbers)
 
     def _over(self, left: int) -> CallError:
         what = f"has more than {self.max_chars:,} characters" if left < 0 else f"took more than {self.max_seconds} s"
@@ -169,6 +228,13 @@ class CompiledPrompt:
         )
 
 
+def _with_examples(messages: list[RenderedMessage], shots: list[dict[str, Any]]) -> list[RenderedMessage]:
+    """Examples as turns of the conversation, before the last user message."""
+    turns = [RenderedMessage(role, str(shot[role])) for shot in shots for role in ("user", "assistant")]
+    last = max((i for i, message in enumerate(messages) if message.role == "user"), default=len(messages))
+    return [*messages[:last], *turns, *messages[last:]]
+
+
 def _line(error: Exception) -> str:
     """The line of the template in which it happened: that of its innermost frame in the traceback."""
     line, trace = "?", error.__traceback__
@@ -178,90 +244,3 @@ def _line(error: Exception) -> str:
             line = str(template.get_corresponding_lineno(trace.tb_lineno))
         trace = trace.tb_next
     return line
-
-
-def compile_prompt(
-    name: str, raw: Mapping[str, Any] | Content, *, version: int = 0, sha256: str = "", partial: Partial | None = None
-) -> CompiledPrompt:
-    """A prompt ready to render. Takes milliseconds: do it once per version.
-
-    Args:
-        partial: finds what ``{% include %}`` names.
-
-    Raises:
-        SetupError: something in it is wrong (``setup.prompt``); everything is named, with its place.
-    """
-    content = raw if isinstance(raw, Content) else check_content(name, raw)
-    schema = {"type": "object", "additionalProperties": False, **content.inputs}
-    check, _ = compile_schema(schema)
-    mistakes: list[str] = []
-    templates = []
-    for i, message in enumerate(content.messages):
-        place = f"messages[{i}] ({message.role})"
-        templates.append(
-            _Builder(partial, schema.get("properties", {})).build(content, message.template, place, mistakes)
-        )
-    if mistakes:
-        raise mistakes_error(name, mistakes)
-    return CompiledPrompt(name, version, sha256, content, [t for t in templates if t is not None], check)
-
-
-class _Builder:
-    """Makes one template of a message and the partials in it."""
-
-    def __init__(self, partial: Partial | None, variables: Mapping[str, Any]) -> None:
-        self.partial = partial
-        self.variables = variables
-        self.included = 0
-
-    def build(self, content: Content, source: str, place: str, mistakes: list[str]) -> Template | None:
-        """The template, or None with ``mistakes`` added."""
-        before = len(mistakes)
-        try:
-            tree = self._tree(content, source, place, mistakes)
-            for variable in sorted(find_undeclared_variables(tree) - self.variables.keys()):
-                mistakes.append(f"{place}: {variable!r} is not among the inputs")
-            if len(mistakes) > before:
-                return None
-            # in a scope of its own, so that what one message sets does not reach the next through their context
-            tree.body = [nodes.Scope(tree.body, lineno=1)]
-            code = environment().compile(tree, filename=f"<{place}>")
-            return Template.from_code(environment(), code, {})
-        except BROKEN as error:
-            line = f", line {error.lineno}" if isinstance(error, TemplateSyntaxError) else ""
-            text = getattr(error, "message", None) or str(error) or "nested too deep"
-            mistakes.append(f"{place}{line}: {text}")
-            return None
-
-    def _tree(self, content: Content, source: str, place: str, mistakes: list[str]) -> nodes.Template:
-        tree = environment().parse(source)
-        tree.set_environment(environment())
-        found = [f"{place}, line {line}: {why}" for line, why in forbidden(tree)]
-        mistakes += found
-        if found:
-            return _nothing()
-
-        def insert(name: str) -> nodes.Template:
-            self.included += 1
-            if name not in content.partials:
-                mistakes.append(f"{place}: the partial {name!r} is not among the partials")
-            elif self.partial is None or self.included > MAX_INCLUDES:
-                mistakes.append(
-                    f"{place}: more than {MAX_INCLUDES} includes" if self.partial else f"{place}: no partials here"
-                )
-            else:
-                inner = self.partial(name, content.partials[name])
-                if len(inner.messages) == 1:
-                    return self._tree(inner, inner.messages[0].template, f"{place}, partial {name!r}", mistakes)
-                mistakes.append(f"{place}: the partial {name!r} has {len(inner.messages)} messages, not one")
-            return _nothing()
-
-        result = Inliner(insert).visit(tree).set_environment(environment())
-        assert isinstance(result, nodes.Template)
-        return result
-
-
-def _nothing() -> nodes.Template:
-    tree = nodes.Template([], lineno=1)
-    tree.set_environment(environment())
-    return tree

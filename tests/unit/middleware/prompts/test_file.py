@@ -78,7 +78,7 @@ def test_the_name_comes_from_the_front_matter_or_from_the_file() -> None:
     ("text", "problem"),
     [
         ("---\nname: x\n", "never ends"),
-        ("---\nnmae: x\n---\nx", "nmae does not exist (there are: description, inputs"),
+        ("---\nnmae: x\n---\nx", "nmae does not exist (there are: description, few_shot"),
         ("---\nname: [x]\n---\nx", "not text"),
         ("---\n- x\n---\nx", "no table"),
         ("---\nmodel: {a: 1\n---\nx", "front matter, line"),
@@ -133,6 +133,9 @@ VALUE = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
     max_leaves=8,
 )
+FEW_SHOT = st.fixed_dictionaries(
+    {"examples": st.lists(st.fixed_dictionaries({"user": TEXT, "assistant": TEXT, "n": VALUE}), min_size=1, max_size=3)}
+)
 CONTENTS = st.fixed_dictionaries(
     {
         "messages": st.lists(
@@ -144,11 +147,21 @@ CONTENTS = st.fixed_dictionaries(
     optional={
         "description": TEXT,
         "model": st.dictionaries(TEXT, VALUE, max_size=3),
-        "output": st.dictionaries(TEXT, VALUE, max_size=3),
+        "output": st.sampled_from(
+            [{}, {"type": "object", "properties": {"a": {"type": "string"}}}, {"enum": ["no", "1", ""]}]
+        ),
+        "few_shot": st.none() | FEW_SHOT,
+        "reasoning": st.none() | st.fixed_dictionaries({"open": TEXT, "close": TEXT.filter(bool), "ask": TEXT}),
         "tests": st.lists(
             st.fixed_dictionaries(
                 {"name": TEXT.filter(bool)},
-                optional={"inputs": st.dictionaries(TEXT, VALUE, max_size=2), "lacks": st.lists(TEXT, max_size=2)},
+                optional={
+                    "inputs": st.dictionaries(TEXT, VALUE, max_size=2),
+                    "lacks": st.lists(TEXT, max_size=2),
+                    "answer": st.fixed_dictionaries(
+                        {}, optional={"equals": TEXT, "contains": st.lists(TEXT, max_size=2)}
+                    ),
+                },
             ),
             max_size=2,
         ),

@@ -9,9 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chainops.errors import CallError, SetupError
+from chainops.middleware.prompts.compile import compile_prompt
 from chainops.middleware.prompts.content import Content, check_content
 from chainops.middleware.prompts.sandbox import FILTERS, MAX_TEXT
-from chainops.middleware.prompts.template import CompiledPrompt, compile_prompt
+from chainops.middleware.prompts.template import CompiledPrompt
 
 ANYTHING: dict[str, Any] = {}
 
@@ -444,7 +445,7 @@ def test_all_mistakes_of_a_prompt_are_named_at_once_with_their_line() -> None:
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"messages": []}, "messages: list should have at least 1 item"),
+        ({"messages": []}, "a prompt has messages or slots, one of the two"),
         ({"messages": [{"role": "tool", "template": "x"}]}, r"messages\[0\].role: input should be 'system', 'user'"),
         ({"mesages": []}, "mesages: extra inputs"),
         ({"inputs": {"properties": {"a b": {}}}}, "inputs.properties.a b is no name"),
