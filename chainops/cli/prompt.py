@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from chainops.cli.prompt_try import diff, promote, run_prompt_tests
 from chainops.cli.trace_io import print_json, print_rich
 
 app = typer.Typer(no_args_is_help=True, help="Prompts in versions, from files, with labels that move.")
@@ -16,6 +17,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Name = Annotated[str, typer.Argument(help="NAME, or NAME@LABEL, or NAME@VERSION; without @: the newest.")]
 Who = Annotated[str | None, typer.Option("--author", help="Who does it; else the user of this machine.")]
 DEFAULT_DB = Path("chainops.db")
+
+app.command()(diff)
+app.command("test")(run_prompt_tests)
+app.command()(promote)
 
 
 @app.command()
@@ -72,35 +77,6 @@ def show(
 
 
 @app.command()
-def diff(
-    name: Annotated[str, typer.Argument(help="The prompt.")],
-    old: Annotated[str | None, typer.Argument(help="A label or version; else what NEW was made from.")] = None,
-    new: Annotated[str, typer.Argument(help="A label or version.")] = "latest",
-    db: Db = DEFAULT_DB,
-    unified: Annotated[bool, typer.Option("--unified", help="As a patch, also on a terminal.")] = False,
-    as_json: Json = False,
-) -> None:
-    """What differs between two versions: side by side on a terminal, else as a patch."""
-    import sys
-
-    from chainops.cli.prompt_io import as_file, look, patch, side_by_side, version_row
-
-    view = look(db)
-    after = view.resolve(name, new)
-    before = view.entries[name].versions[after.parent or 1] if old is None else view.resolve(name, old)
-    texts = as_file(view, before), as_file(view, after)
-    titles = f"{name}@{before.version}", f"{name}@{after.version}"
-    if as_json:
-        print_json({"old": version_row(before), "new": version_row(after), "patch": patch(*texts, *titles)})
-    elif texts[0] == texts[1]:
-        typer.echo(f"{titles[0]} and {titles[1]} are the same", err=True)
-    elif sys.stdout.isatty() and not unified:
-        print_rich(side_by_side(*texts, *titles))
-    else:
-        typer.echo(patch(*texts, *titles), nl=False)
-
-
-@app.command()
 def render(
     name: Name,
     db: Db = DEFAULT_DB,
@@ -119,65 +95,6 @@ def render(
         print_json({**row, "variables": rendered.variables, "messages": [asdict(m) for m in rendered.messages]})
     else:
         typer.echo("\n\n".join(f"{message.role}:\n{message.text}" for message in rendered.messages))
-
-
-@app.command("test")
-def run_prompt_tests(
-    names: Annotated[list[str] | None, typer.Argument(help="NAME, NAME@LABEL ...; without one: all, newest.")] = None,
-    db: Db = DEFAULT_DB,
-    as_json: Json = False,
-) -> None:
-    """Run the tests that prompts bring along, on their rendered text. Exit code 1 when one fails."""
-    from chainops.cli.prompt_io import compiled, look
-    from chainops.middleware.prompts.trial import run_tests
-
-    view = look(db)
-    chosen = names or [name for name, entry in sorted(view.entries.items()) if entry.latest is not None]
-    rows: list[dict[str, Any]] = [
-        {"prompt": p.name, "version": p.version, "test": outcome.name, "problems": list(outcome.problems)}
-        for p in (compiled(view, name) for name in chosen)
-        for outcome in run_tests(p)
-    ]
-    failed = [row for row in rows if row["problems"]]
-    if as_json:
-        print_json(rows)
-    else:
-        for row in rows:
-            mark = "FAILED" if row["problems"] else "ok    "
-            problems = "".join(f"\n         {problem}" for problem in row["problems"])
-            typer.echo(f"{mark} {row['prompt']}@{row['version']}: {row['test']}{problems}")
-        typer.echo(f"{len(rows)} tests of {len(chosen)} prompts, {len(failed)} failed", err=True)
-    if failed:
-        raise typer.Exit(1)
-
-
-@app.command()
-def promote(
-    name: Annotated[str, typer.Argument(help="NAME@VERSION or NAME@LABEL; without @: the newest.")],
-    label: Annotated[str, typer.Argument(help="The label that shall point to it.")],
-    db: Db = DEFAULT_DB,
-    why: Annotated[str, typer.Option("--why", help="The reason, kept with the move.")] = "",
-    force: Annotated[bool, typer.Option("--force", help="Although its tests fail; needs --why.")] = False,
-    author: Who = None,
-    as_json: Json = False,
-) -> None:
-    """Let a label point to a version. Refused when the version's tests fail (exit code 1)."""
-    from chainops.cli.prompt_io import compiled, failed_tests, look, move_line, user
-    from chainops.errors import SetupError
-    from chainops.store.artifacts import Artifacts
-
-    if force and not why:
-        raise SetupError("--force needs a reason", hint='Add --why "..."; it is kept.', code="setup.promote")
-    prompt = compiled(look(db), name)
-    if problems := failed_tests(prompt):
-        why = f"forced, {len(problems)} tests failed: {why}" if force else why
-        for problem in problems:
-            typer.echo(f"{prompt.name}@{prompt.version}: {problem}", err=True)
-        if not force:
-            typer.echo("hint: mend the prompt, or promote it with --force --why REASON", err=True)
-            raise typer.Exit(1)
-    move = Artifacts(db).move("prompt", prompt.name, label, prompt.version, who=user(author), why=why)
-    move_line(move, as_json)
 
 
 @app.command()

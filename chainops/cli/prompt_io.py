@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from chainops.cli.trace_io import print_json
-from chainops.errors import SetupError, StoreError
+from chainops.errors import ChainopsError, SetupError, StoreError
 from chainops.middleware.prompts.compile import compile_prompt
 from chainops.middleware.prompts.content import KIND, Content, mistakes_error
 from chainops.middleware.prompts.file import write_prompt
 from chainops.middleware.prompts.library import PromptLibrary, partial_of
 from chainops.middleware.prompts.slots import AnyPrompt, slot_ref
-from chainops.middleware.prompts.trial import run_tests
 from chainops.store.artifacts import LATEST, Artifacts, ArtifactVersion, LabelMove
 from chainops.store.registry import Entry, Registry, View
 
@@ -94,9 +93,15 @@ def compiled(view: View, name: str) -> AnyPrompt:
     return PromptLibrary().find(view, *split_ref(name))
 
 
-def failed_tests(prompt: AnyPrompt) -> list[str]:
-    """One line per test that fails."""
-    return [f"{test.name}: {'; '.join(test.problems)}" for test in run_tests(prompt) if test.problems]
+def failed_tests(prompt: AnyPrompt, model: str | None = None) -> list[str]:
+    """One line per test that fails; ``model`` is what tests that ask one ask. That none can be asked fails them."""
+    from chainops.cli.asking import outcomes_of
+
+    try:
+        outcomes = outcomes_of([prompt], model)[0]
+    except ChainopsError as error:
+        return [f"its tests cannot be run: {error}"]
+    return [f"{test.name}: {'; '.join(test.problems)}" for test in outcomes if test.problems]
 
 
 def store_file(db: Path, file: Path, *, author: str, message: str) -> tuple[ArtifactVersion, bool]:

@@ -50,9 +50,9 @@ class Outcome:
         return 1 - min(len(self.problems), self.checks) / self.checks
 
 
-def run_tests(prompt: AnyPrompt) -> list[Outcome]:
+def run_tests(prompt: AnyPrompt, *, tests: list[PromptTest] | None = None) -> list[Outcome]:
     """Render the prompt for each of its tests and look at the text. No model is asked."""
-    return [_on_text(prompt, test, None)[0] for test in prompt.content.tests]
+    return [_on_text(prompt, test, None)[0] for test in (prompt.content.tests if tests is None else tests)]
 
 
 async def ask_tests(
