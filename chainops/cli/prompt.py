@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from chainops.cli.prompt_files import export, import_file, sync
 from chainops.cli.prompt_try import diff, promote, run_prompt_tests
 from chainops.cli.trace_io import print_json, print_rich
 
@@ -21,6 +22,9 @@ DEFAULT_DB = Path("chainops.db")
 app.command()(diff)
 app.command("test")(run_prompt_tests)
 app.command()(promote)
+app.command()(sync)
+app.command()(export)
+app.command("import")(import_file)
 
 
 @app.command()
@@ -134,59 +138,3 @@ def retire(
         print_json({"name": name, "version": version, "retired": not undo})
     else:
         typer.echo(f"{name}@{version} is {'in use again' if undo else 'retired'}")
-
-
-@app.command()
-def sync(
-    folder: Annotated[Path, typer.Argument(help="The folder with the prompt files.")],
-    db: Db = DEFAULT_DB,
-    check: Annotated[bool, typer.Option("--check", help="Change nothing; exit code 1 when the two differ.")] = False,
-    label: Annotated[str, typer.Option(help="The label that follows the files.")] = "files",
-    message: Annotated[str, typer.Option("--message", "-m", help="What changed.")] = "",
-    author: Who = None,
-    as_json: Json = False,
-) -> None:
-    """Bring the database up to the files in a folder: new versions, and a label that points to them."""
-    from dataclasses import asdict
-
-    from chainops.cli.prompt_io import difference_line, look_if_there, user
-    from chainops.middleware.prompts.folder import compare, read_folder
-    from chainops.middleware.prompts.folder import sync as bring_up
-    from chainops.store.artifacts import Artifacts
-
-    view = look_if_there(db)
-    contents = read_folder(folder, view)
-    if check:
-        found = compare(contents, view, label)
-    else:
-        found = bring_up(
-            Artifacts(db), contents, view, who=user(author), why=message or f"sync {folder.name}", label=label
-        )
-    differences = [each for each in found if each.state != "same"]
-    if as_json:
-        print_json([asdict(each) for each in found])
-    else:
-        for each in differences:
-            typer.echo(difference_line(each, label, done=not check))
-        typer.echo(f"{len(found)} prompts, {len(differences)} {'differ' if check else 'brought up'}", err=True)
-    if check and differences:
-        typer.echo(f"hint: chainops prompt sync {folder} --db {db}", err=True)
-        raise typer.Exit(1)
-
-
-@app.command()
-def export(
-    folder: Annotated[Path, typer.Argument(help="The folder to write to; files in it are replaced.")],
-    db: Db = DEFAULT_DB,
-    ref: Annotated[str, typer.Option(help="The label to export.")] = "latest",
-    as_json: Json = False,
-) -> None:
-    """Write every prompt that has a label as a file."""
-    from chainops.cli.prompt_io import look
-    from chainops.middleware.prompts.folder import write_folder
-
-    written = write_folder(folder, look(db), ref)
-    if as_json:
-        print_json([str(path) for path in written])
-    else:
-        typer.echo(f"{len(written)} prompts written to {folder}", err=True)

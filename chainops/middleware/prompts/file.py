@@ -12,7 +12,7 @@ import yaml
 from chainops.middleware.prompts.content import Content, check_content, mistakes_error
 from chainops.store.canonical import json_mistakes
 
-__all__ = ["SUFFIX", "PromptFile", "parse_prompt", "write_prompt"]
+__all__ = ["SUFFIX", "PlainLoader", "PromptFile", "front_matter", "parse_prompt", "write_prompt"]
 
 SUFFIX = ".prompt"
 """How the names of prompt files end."""
@@ -49,11 +49,7 @@ def parse_prompt(text: str, name: str) -> PromptFile:
     Raises:
         SetupError: it is no prompt file (``setup.prompt``); the line is named.
     """
-    if len(text) > MAX_FILE:
-        raise mistakes_error(name, [f"the file has more than {MAX_FILE:,} characters"])
-    lines = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    head, body, first = _split(lines, name)
-    front = _front_matter(head, name)
+    front, body, first = front_matter(text, name)
     if unknown := front.keys() - _HEAD:
         known = ", ".join(sorted(_HEAD))
         raise mistakes_error(
@@ -68,6 +64,19 @@ def parse_prompt(text: str, name: str) -> PromptFile:
     return PromptFile(given, front, partials)
 
 
+def front_matter(text: str, name: str) -> tuple[dict[str, Any], list[str], int]:
+    """The front matter of ``text``, the lines of its body, and the number of the first of them.
+
+    Raises:
+        SetupError: it is no plain table, or never ends (``setup.prompt``).
+    """
+    if len(text) > MAX_FILE:
+        raise mistakes_error(name, [f"the file has more than {MAX_FILE:,} characters"])
+    lines = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    head, body, first = _split(lines, name)
+    return _front_matter(head, name), body, first
+
+
 def _split(lines: list[str], name: str) -> tuple[str, list[str], int]:
     """Front matter, body, and the number of the body's first line."""
     if lines[0].rstrip() != "---":
@@ -78,7 +87,7 @@ def _split(lines: list[str], name: str) -> tuple[str, list[str], int]:
     raise mistakes_error(name, ["the front matter that begins in line 1 never ends; close it with a line ---"])
 
 
-class _Loader(yaml.SafeLoader):  # type: ignore[misc]
+class PlainLoader(yaml.SafeLoader):  # type: ignore[misc]
     """Plain values only. No aliases, with which ten lines make a billion; no key twice, of which one would be lost."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
@@ -99,7 +108,7 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]
 
 def _front_matter(text: str, name: str) -> dict[str, Any]:
     try:
-        front = yaml.load(text, _Loader)  # noqa: S506 - a safe loader with less in it
+        front = yaml.load(text, PlainLoader)  # noqa: S506 - a safe loader with less in it
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 2}" if error.problem_mark else ""
         raise mistakes_error(name, [f"front matter{line}: {error.problem}"]) from None

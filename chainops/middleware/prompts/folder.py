@@ -22,7 +22,18 @@ from chainops.store.artifacts import Artifacts, check_name
 from chainops.store.canonical import canonical, fingerprint
 from chainops.store.registry import View
 
-__all__ = ["FILES", "Difference", "compare", "compile_folder", "read_file", "read_folder", "sync", "write_folder"]
+__all__ = [
+    "FILES",
+    "Difference",
+    "compare",
+    "compile_folder",
+    "read_file",
+    "read_folder",
+    "sync",
+    "write_file",
+    "write_folder",
+    "write_langchain",
+]
 
 FILES = "files"
 """The label of the version that the file of a prompt has."""
@@ -199,17 +210,47 @@ def write_folder(folder: Path, view: View, ref: str) -> list[Path]:
     for name, number in chosen.items():
         path = folder / f"{name}{SUFFIX}"
         text = write_prompt(name, Content.model_validate(view.resolve(name, number).value()), current=hashes.get)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_name(f"{path.name}.{os.getpid()}.part")
-            part.write_text(text, encoding="utf-8", newline="\n")
-            part.replace(path)
-        except OSError as error:
-            raise SetupError(
-                f"Cannot write {path}: {error.strerror}", hint="Give another folder.", code="setup.output"
-            ) from None
+        write_file(path, text)
         written.append(path)
     return written
+
+
+def write_langchain(folder: Path, view: View, ref: str) -> list[Path]:
+    """A JSON file with a LangChain template for every prompt that has ``ref``; ``langchain_core.load.load`` reads it.
+
+    Raises:
+        SetupError: a prompt needs what only chainops does (``setup.export``), or a file cannot be written.
+    """
+    from langchain_core.load import dumps
+
+    from chainops.middleware.prompts.exchange.to_langchain import to_langchain
+
+    chosen = dict(_having(view, ref))
+    templates = {
+        name: to_langchain(name, Content.model_validate(view.resolve(name, number).value()))
+        for name, number in chosen.items()
+    }
+    written = [folder / f"{name}.json" for name in templates]
+    for path, template in zip(written, templates.values(), strict=True):
+        write_file(path, dumps(template, pretty=True) + "\n")
+    return written
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write a file that appears under its name only when it is whole; its folder is made.
+
+    Raises:
+        SetupError: it cannot be written (``setup.output``).
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        part.write_text(text, encoding="utf-8", newline="\n")
+        part.replace(path)
+    except OSError as error:
+        raise SetupError(
+            f"Cannot write {path}: {error.strerror}", hint="Give another folder.", code="setup.output"
+        ) from None
 
 
 def _having(view: View, ref: str) -> Iterator[tuple[str, int]]:
