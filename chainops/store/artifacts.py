@@ -272,7 +272,7 @@ def unknown_label(kind: str, name: str, label: str, known: dict[str, int]) -> St
     """The error for a label that points to nothing."""
     return StoreError(
         f"The {kind} {name!r} has no label {label!r} (labels: {', '.join(sorted(known)) or 'none'})",
-        hint="Mend the label, or move it to a version first.",
+        hint=f"Let it point to a version first: chainops {kind} promote {name} {label}. Or name another label.",
         code="store.unknown_label",
     )
 

@@ -219,7 +219,7 @@ def write_langchain(folder: Path, view: View, ref: str) -> list[Path]:
     """A JSON file with a LangChain template for every prompt that has ``ref``; ``langchain_core.load.load`` reads it.
 
     Raises:
-        SetupError: a prompt needs what only chainops does (``setup.export``), or a file cannot be written.
+        SetupError: a prompt needs what only chainops does (``setup.prompt_form``), or a file cannot be written.
     """
     from langchain_core.load import dumps
 

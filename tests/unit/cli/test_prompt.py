@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from chainops.cli import main
 from chainops.cli.prompt import app
@@ -275,3 +276,77 @@ def test_a_database_without_prompts_is_said_to_be_empty(run: Any, cli: Any, path
     Artifacts(path).add("dataset", "d", {}, author="ann")
     assert "There is no prompt yet" in cli(app, "list").stderr
     assert json.loads(run("list", "--json")) == []
+
+
+# asking a model
+
+ASKING = """\
+---
+inputs: {properties: {question: {type: string}}, required: [question]}
+tests:
+  - name: it knows the price
+    inputs: {question: "How much is shipping?"}
+    answer: {contains: [fifty euros], max_tokens: 60}
+---
+system:
+SYSTEM
+user:
+{{ question }}
+"""
+
+
+@pytest.mark.llama
+def test_a_test_can_ask_the_shipped_model_and_diff_shows_what_a_change_changes(run: Any, tmp_path: Path) -> None:
+    pytest.importorskip("llama_cpp", reason="needs llama-cpp-python (the [llama] extra)")
+    folder = tmp_path / "asking"
+    folder.mkdir()
+    (folder / "price.prompt").write_text(ASKING.replace("system:\nSYSTEM\n", ""))
+    run("sync", folder)
+    rows = json.loads(run("test", "--json"))
+    assert rows[0]["problems"] == [] and "fifty euros" in rows[0]["answer"]
+    broken = ASKING.replace("system:\nSYSTEM\n", "").replace(
+        "\n{{ question }}", "\nHello {{ question|truncate(0, true, '') }}"
+    )
+    (folder / "price.prompt").write_text(broken)
+    run("sync", folder)
+    row = json.loads(run("diff", "price", "--json"))["behaviour"][0]
+    assert row["old"]["score"] == 1 and row["new"]["score"] < 1 and row["alike"] < 1
+    assert "the answer lacks 'fifty euros'" in run("diff", "price")
+    run("promote", "price@1", "prod")
+    run("promote", "price@2", "prod", code=1)
+    assert "answer" not in json.loads(run("test", "--text-only", "--json"))[0]["problems"]
+
+
+def test_a_model_in_code_can_be_asked(run: Any, cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_models.py").write_text(
+        "from chainops.testing import ScriptedModel\n"
+        "def make(): return ScriptedModel(['free above fifty euros'], repeat=True)\n"
+        "def other(): return 7\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    folder = tmp_path / "asking"
+    folder.mkdir()
+    (folder / "price.prompt").write_text(ASKING)
+    run("sync", folder)
+    assert json.loads(run("test", "--model", "my_models:make", "--json"))[0]["problems"] == []
+    with pytest.raises(ChainopsError, match="is a int, not a chat model") as caught:
+        run("test", "--model", "my_models:other")
+    assert caught.value.code == "setup.model_choice"
+    result = cli(app, "promote", "price", "prod", "--model", "nowhere:x")
+    assert result.exit_code == 1 and "its tests cannot be run" in result.stderr
+
+
+# other systems
+
+
+def test_a_prompt_of_another_system_becomes_a_file_and_goes_back(run: Any, cli: Any, tmp_path: Path) -> None:
+    theirs = tmp_path / "greet.json"
+    theirs.write_text(json.dumps({"name": "greet", "prompt": "Hi {{name}}", "labels": ["production"]}))
+    folder = tmp_path / "imported"
+    result = CliRunner().invoke(app, ["import", str(theirs), str(folder)])
+    assert result.exit_code == 0 and "note: labels" in result.stderr
+    run("sync", folder)
+    run("export", tmp_path / "out", "--to", "langchain")
+    back = CliRunner().invoke(app, ["import", str(tmp_path / "out" / "greet.json"), "-"])
+    (tmp_path / "back.prompt").write_text(back.stdout)
+    assert "was there already" in run("add", tmp_path / "back.prompt")

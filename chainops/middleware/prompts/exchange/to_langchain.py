@@ -29,7 +29,7 @@ def to_langchain(name: str, content: Content) -> ChatPromptTemplate:
     the template's metadata and does nothing there.
 
     Raises:
-        SetupError: it needs what only chainops does: slots, partials, examples chosen by likeness (``setup.export``).
+        SetupError: it needs slots, partials or examples chosen by likeness (``setup.prompt_form``).
     """
     from langchain_core.prompts import ChatPromptTemplate
 
@@ -43,7 +43,7 @@ def to_langchain(name: str, content: Content) -> ChatPromptTemplate:
             raise SetupError(
                 f"Prompt {name!r} has {what}, which a LangChain template cannot have",
                 hint="Export it as a prompt file instead.",
-                code="setup.export",
+                code="setup.prompt_form",
             )
     messages, needs = [], set[str]()
     for message in content.messages:

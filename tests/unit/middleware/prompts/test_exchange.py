@@ -272,4 +272,4 @@ def test_what_is_exported_to_langchain_comes_back_as_the_same_prompt(parts: list
 def test_what_only_chainops_does_is_not_exported(text: str, what: str) -> None:
     with pytest.raises(SetupError, match=what) as caught:
         to_langchain("p", content(text))
-    assert caught.value.code == "setup.export"
+    assert caught.value.code == "setup.prompt_form"
