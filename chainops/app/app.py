@@ -77,9 +77,10 @@ class App:
         return self.trace.flush(timeout) if self.trace is not None else 0
 
     def close(self) -> None:
-        """Write what waits and close the trace file."""
-        if self.trace is not None:
-            self.trace.close()
+        """Write what waits and close the files of all layers, the trace last."""
+        for layer in reversed(self.pipeline.middleware):
+            if callable(close := getattr(layer, "close", None)):
+                close()
 
     def __enter__(self) -> Self:
         return self

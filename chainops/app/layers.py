@@ -26,9 +26,16 @@ def _prompts(settings: Settings) -> Middleware:
     return Prompts(**{**options, "path": settings.prompts.path or settings.trace.path})
 
 
+def _cache(settings: Settings) -> Middleware:
+    from chainops.app.cache import build
+
+    return build(settings)
+
+
 BUILT_IN: Mapping[str, Callable[[Settings], Middleware]] = {
     "trace": _trace,
     "prompts": _prompts,
+    "cache": _cache,
 }
 """Name of a layer to what makes it. Each imports its layer only when it is asked for."""
 

@@ -156,9 +156,9 @@ class _Reader:
     def _class(self, cls: type, place: str) -> dict[str, Any]:
         if is_foreign(cls.__module__):
             found = {"kind": "class", "name": _path(cls), "version": _version(cls.__module__)}
-            made_here = getattr(sys.modules.get(cls.__module__), cls.__qualname__, None) is not cls
-            schema = getattr(cls, "model_json_schema", None) if made_here else None
-            return {**found, "schema": digest(schema())} if callable(schema) else found
+            if getattr(sys.modules.get(cls.__module__), cls.__qualname__, None) is cls:
+                return found
+            return {**found, "schema": _schema(cls), "members": self._members(cls, place)}  # made while running
         bases = [self.read(base, place) for base in cls.__bases__ if base is not object]
         return {"kind": "class", "name": _path(cls), "bases": bases, "members": self._members(cls, place)}
 
@@ -168,7 +168,7 @@ class _Reader:
         for name, member in sorted(vars(cls).items()):
             inner = member.__func__ if isinstance(member, staticmethod | classmethod) else member
             inner = inner.fget if isinstance(inner, property) else inner
-            if inspect.isfunction(inner) and not is_foreign(inner.__module__):
+            if inspect.isfunction(inner) and ("<locals>" in inner.__qualname__ or not is_foreign(inner.__module__)):
                 found[name] = self._function(inner, f"{place}.{name}")
             elif not name.startswith("__") and isinstance(inner, str | int | float) and not _SECRET.search(name):
                 found[name] = {"digest": digest(self.read(inner, name))}
@@ -217,6 +217,17 @@ def _without_secrets(obj: Any, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _called(own: Any) -> Any:
     return own() if callable(own) else own
+
+
+def _schema(cls: type) -> str | None:
+    """What a class of arguments accepts, where that can be said as a JSON schema."""
+    schema = getattr(cls, "model_json_schema", None)
+    if schema is None:
+        return None
+    try:
+        return digest(schema())
+    except Exception:  # noqa: BLE001 - Pydantic has errors of its own for each thing that has no schema
+        return None
 
 
 def _path(cls: type) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
+from chainops.settings.cache import CacheSettings
 from chainops.settings.pipeline import PipelineSettings
 from chainops.settings.prompts import PromptSettings
 from chainops.settings.section import Section
@@ -20,5 +21,6 @@ class Settings(Section):
     pipeline: PipelineSettings = PipelineSettings()
     trace: TraceSettings = TraceSettings()
     prompts: PromptSettings = PromptSettings()
+    cache: CacheSettings = CacheSettings()
     nodes: dict[str, dict[str, Any]] = Field(default_factory=dict)
     plugins: dict[str, dict[str, Any]] = Field(default_factory=dict)

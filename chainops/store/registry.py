@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import hashlib
 import logging
 import sqlite3
 import threading
@@ -48,11 +49,23 @@ class Entry:
 class View:
     """Everything of one kind at one moment. It never changes: a run that holds it sees no later promotion."""
 
-    __slots__ = ("entries", "kind")
+    __slots__ = ("_stamp", "entries", "kind")
 
     def __init__(self, kind: str, entries: Mapping[str, Entry]) -> None:
         self.kind = kind
         self.entries = entries
+        self._stamp = ""
+
+    @property
+    def stamp(self) -> str:
+        """A hash of what every name and label means here: it changes when a label moves, and with a new version."""
+        if not self._stamp:
+            state = [
+                (name, entry.latest, sorted(entry.labels.items()), sorted(entry.retired))
+                for name, entry in sorted(self.entries.items())
+            ]
+            self._stamp = hashlib.sha256(repr(state).encode()).hexdigest()[:16]
+        return self._stamp
 
     def resolve(self, name: str, ref: str | int = LATEST) -> ArtifactVersion:
         """The version that a label (or "latest", or a number) of ``name`` means here.

@@ -78,12 +78,16 @@ class Prompts(Middleware):
         self.registry = Registry(path, KIND, max_age_s=max_age_s)
         self.library = PromptLibrary()
         self.fallback = _packaged(Path(fallback)) if fallback is not None else {}
+        self._packaged_stamp = "".join(f" {name}@{found.sha256}" for name, found in sorted(self.fallback.items()))
         self._warned: set[str] = set()
         self._warm: View | None = None
 
     async def wrap_node_call(self, call: NodeCall, call_next: NodeNext) -> Any:
         """Let the code inside ask for prompts; pin the versions where a run begins."""
-        token = ASKING.set(await self._pinned(call))
+        pinned = await self._pinned(call)
+        if call.kind in ("node", "task"):
+            call.depends("prompts", pinned.view.stamp + self._packaged_stamp)  # which prompts it asks for shows later
+        token = ASKING.set(pinned)
         try:
             return await call_next(call)
         finally:

@@ -9,7 +9,7 @@ import queue
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -57,12 +57,15 @@ class Behind:
         if self._jobs.qsize() < MAX_WAITING:
             self._send("note", (key, make))
 
-    def count(self, kind: str, what: str, n: float = 1) -> None:
-        """Add to a counter; it is in the store about a second later."""
-        name = (int(time.time() // 3600), kind, what)
+    def add(self, kind: str, counts: Mapping[str, float]) -> None:
+        """Add to counters; they are in the store about a second later."""
+        hour = int(time.time() // 3600)
         with self._lock:
-            first = not self._tally
-            self._tally[name] = self._tally.get(name, 0) + n
+            tally = self._tally
+            first = not tally
+            for what, n in counts.items():
+                if n:
+                    tally[hour, kind, what] = tally.get((hour, kind, what), 0) + n
         if first:
             self._send("count", None)
 

@@ -1,0 +1,88 @@
+"""``chainops cache``: what the cache did, what is in it, and how to make it forget."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from chainops.cli.trace_io import print_json, print_rich
+
+app = typer.Typer(no_args_is_help=True, help="Cached answers: stats, show, explain, invalidate, clear.")
+
+Dir = Annotated[Path, typer.Option("--dir", envvar="CHAINOPS_CACHE__DIRECTORY", help="The directory of the cache.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+DEFAULT_DIR = Path("chainops-cache")
+
+
+@app.command()
+def stats(directory: Dir = DEFAULT_DIR, as_json: Json = False) -> None:
+    """Hit ratio, what was saved, and hits and misses by hour."""
+    from chainops.cli.cache_io import opened, stats_view
+    from chainops.store.cache.explain import stats as figures
+
+    with opened(directory) as store:
+        found = figures(store)
+    print_json(found) if as_json else print_rich(stats_view(found))
+
+
+@app.command()
+def show(
+    key: Annotated[str, typer.Argument(help="A key, or how it begins; without one: all entries, newest first.")] = "",
+    directory: Dir = DEFAULT_DIR,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many entries.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """The entries; or one of them, with its answer."""
+    from chainops.cli.cache_io import entry_rows, entry_table, opened
+    from chainops.store.cache.explain import find, rows
+
+    with opened(directory) as store:
+        found = find(store, key) if key else entry_rows(rows(store, limit=limit))
+    if as_json or key:
+        print_json(found)
+    elif found:
+        print_rich(entry_table(found))
+    else:
+        typer.echo("The cache is empty.", err=True)
+
+
+@app.command()
+def explain(
+    key: Annotated[str, typer.Argument(help="A key, or how it begins; it stands on the span, under cache.")],
+    directory: Dir = DEFAULT_DIR,
+    as_json: Json = False,
+) -> None:
+    """Why a call was kept or not, and which part of its key differs from the nearest entry."""
+    from chainops.cli.cache_io import explain_lines, opened
+    from chainops.store.cache.explain import explain as look
+
+    with opened(directory) as store:
+        found = look(store, key)
+    print_json(found) if as_json else typer.echo("\n".join(explain_lines(found)))
+
+
+@app.command()
+def invalidate(
+    tags: Annotated[list[str], typer.Argument(help="Tags, for example prompt:answer, model:tiny or document:faq.md.")],
+    directory: Dir = DEFAULT_DIR,
+    as_json: Json = False,
+) -> None:
+    """Forget all answers that have one of the tags, in every process that uses the directory."""
+    from chainops.cli.cache_io import opened
+
+    with opened(directory) as store:
+        gone = store.invalidate(tags)
+    print_json({"tags": tags, "entries": gone}) if as_json else typer.echo(f"{gone} entries forgotten")
+
+
+@app.command()
+def clear(directory: Dir = DEFAULT_DIR, as_json: Json = False) -> None:
+    """Forget all answers. What was counted stays."""
+    from chainops.cli.cache_io import opened
+    from chainops.store.cache.protocol import EVERYTHING
+
+    with opened(directory) as store:
+        gone = store.invalidate([EVERYTHING])
+    print_json({"entries": gone}) if as_json else typer.echo(f"{gone} entries forgotten")
