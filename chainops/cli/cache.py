@@ -39,8 +39,11 @@ def show(
     from chainops.store.cache.explain import find, rows
 
     with opened(directory) as store:
-        found = find(store, key) if key else entry_rows(rows(store, limit=limit))
-    if as_json or key:
+        if key:
+            print_json(find(store, key))
+            return
+        found = entry_rows(rows(store, limit=limit))
+    if as_json:
         print_json(found)
     elif found:
         print_rich(entry_table(found))

@@ -33,7 +33,7 @@ def opened(directory: Path) -> Iterator[FileStore]:
 
 
 def forget(tag: str) -> None:
-    """Forget what has ``tag`` in the cache of the settings, if there is one; a cache that fails is only talked about."""
+    """Forget what has ``tag`` in the cache of the settings, if there is one. A failure is only talked about."""
     from chainops.settings import load_settings
 
     try:

@@ -173,7 +173,10 @@ def version_line(version: ArtifactVersion) -> str:
 
 
 def move_line(move: LabelMove, as_json: bool) -> None:
-    """Print a move."""
+    """Print a move, and let the cache forget what used the prompt."""
+    from chainops.cli.cache_io import forget
+
+    forget(f"prompt:{move.name}")
     if as_json:
         names = ("name", "label", "from_version", "to_version", "who", "why", "created_ns")
         print_json({name: getattr(move, name) for name in names})

@@ -15,7 +15,6 @@ from chainops.identity import identity_of
 from chainops.middleware.cache.key import canonical, configurable_of, digest_of, digest_text, messages_key
 from chainops.middleware.cache.policy import is_pure, why_not_model
 from chainops.middleware.cache.rules import Rule, rule_of
-from chainops.store.cache import Unfaithful
 
 __all__ = ["Asked", "Asking", "NotCached"]
 

@@ -10,7 +10,6 @@ from chainops import Middleware
 from chainops.calls import NodeSettings
 from chainops.errors import Blocked, CallError
 
-
 SAID = {"scripted": "1"}
 """All scripted models are the same to the cache: what they are is not looked at."""
 
