@@ -7,10 +7,9 @@ from typing import Any
 
 from chainops.calls import ModelCall, ModelResult, ToolCall
 from chainops.errors import Blocked, CallError
+from chainops.store.cache.cut import cut_reason
 
-__all__ = ["is_deterministic_error", "is_pure", "why_not_model", "why_not_stored"]
-
-_CUT = frozenset({"length", "max_tokens", "model_length", "incomplete", "content_filter", "error"})
+__all__ = ["documents_of", "is_deterministic_error", "is_pure", "why_not_model", "why_not_stored"]
 
 
 def why_not_model(call: ModelCall) -> str:
@@ -28,9 +27,7 @@ def why_not_model(call: ModelCall) -> str:
 
 def why_not_stored(result: ModelResult) -> str:
     """Why an answer must not be given again; empty where it may."""
-    meta = result.message.response_metadata or {}
-    reason = meta.get("finish_reason") or meta.get("stop_reason") or meta.get("done_reason")
-    if isinstance(reason, str) and reason.lower() in _CUT:
+    if reason := cut_reason(result.message.response_metadata):
         return f"the answer ended with {reason!r}"
     if not result.message.content and not result.message.tool_calls:
         return "the answer is empty"
