@@ -168,25 +168,27 @@ class Cache(Middleware):
         entry = self.tiers.get(key)
         if entry is not None and not self.tiers.is_due(entry):
             return await self._hit(call, asked, entry)
+        # who comes after an invalidation must not get what a call from before it brings home
+        flight = f"{key}@{self.tiers.generation()}"
         if self._errors:
-            self._raise_known(call, key)
+            self._raise_known(call, flight)
         if not self.single_flight:
-            return (await self._run(call, call_next, asked))[0]
-        future = self.flights.join(key)
+            return (await self._run(call, call_next, asked, flight))[0]
+        future = self.flights.join(flight)
         if future is not None:
             if entry is not None:  # somebody is making it anew: this one need not wait
                 future.cancel()
                 return await self._hit(call, asked, entry)
-            landed = await self.flights.wait(key, future)
+            landed = await self.flights.wait(flight, future)
             if landed is ALONE:
                 return await call_next(call)
             if landed.error is not None:
                 raise landed.error
             if landed is not LEAD:
                 return await self._hit(call, asked, landed.value, joined=True)
-        return await self._fly(call, call_next, asked, anew=entry is not None)
+        return await self._fly(call, call_next, asked, flight, anew=entry is not None)
 
-    async def _fly(self, call: Call, call_next: Handler, asked: Asked, *, anew: bool) -> Any:
+    async def _fly(self, call: Call, call_next: Handler, asked: Asked, flight: str, *, anew: bool) -> Any:
         landed: Landed | None = None
         leased = False
         try:
@@ -195,7 +197,7 @@ class Cache(Middleware):
                 landed = Landed(entry)
                 return await self._hit(call, asked, entry, joined=True)
             leased = not anew and self.tiers.store.shared
-            result, entry = await self._run(call, call_next, asked)
+            result, entry = await self._run(call, call_next, asked, flight)
             landed = ALONE if entry is None else Landed(entry)
         except Exception as error:
             alone = is_control_flow(error) or isinstance(error, Blocked) or _is_private(call, asked)
@@ -203,8 +205,8 @@ class Cache(Middleware):
             raise
         finally:
             if landed is not None:
-                self.flights.land(asked.key, landed)
-            elif self.flights.hand_over(asked.key):
+                self.flights.land(flight, landed)
+            elif self.flights.hand_over(flight):
                 leased = False  # the next one of this process keeps it
             if leased:
                 self.tiers.behind.release(asked.key)
@@ -231,14 +233,14 @@ class Cache(Middleware):
             return entry
         return None
 
-    async def _run(self, call: Call, call_next: Handler, asked: Asked) -> tuple[Any, Entry | None]:
+    async def _run(self, call: Call, call_next: Handler, asked: Asked, flight: str) -> tuple[Any, Entry | None]:
         """The result of the call, and the entry that others may be served from."""
         seen, began = self.tiers.generation(), time.perf_counter()
         recording = Recording(call.emit) if isinstance(call, ModelCall) and call.streaming else None
         try:
             result = await call_next(call if recording is None else call.replace(emit=recording))
         except Exception as error:
-            self._remember(call, asked, error)
+            self._remember(call, asked, flight, error)
             raise
         ms = (time.perf_counter() - began) * 1000
         self.tiers.behind.add(call.kind, {"miss": 1, "ms": ms})
@@ -309,21 +311,21 @@ class Cache(Middleware):
             value.tool_call_id = call.call_id
         return value
 
-    def _raise_known(self, call: Call, key: str) -> None:
-        until, error = self._errors.get(key, (0.0, None))
+    def _raise_known(self, call: Call, flight: str) -> None:
+        until, error = self._errors.get(flight, (0.0, None))
         if error is None:
             return
         if time.monotonic() < until:
-            call.annotate("cache", kind="error", key=key)
+            call.annotate("cache", kind="error", key=flight.partition("@")[0])
             self.tiers.behind.add(call.kind, {"error hit": 1})
             raise error
-        self._errors.pop(key, None)
+        self._errors.pop(flight, None)
 
-    def _remember(self, call: Call, asked: Asked, error: Exception) -> None:
+    def _remember(self, call: Call, asked: Asked, flight: str, error: Exception) -> None:
         """An error that would come again is kept in memory for a moment, in this process."""
         private = _is_private(call, asked)
         if self.negative_ttl_s and not private and is_deterministic_error(error, self.known_errors):
-            self._errors[asked.key] = time.monotonic() + self.negative_ttl_s, error
+            self._errors[flight] = time.monotonic() + self.negative_ttl_s, error
             if len(self._errors) > MAX_ERRORS:
                 self._errors.popitem(last=False)
 

@@ -279,6 +279,19 @@ async def test_an_answer_under_way_while_its_tag_is_invalidated_is_not_kept(desk
     assert (await it.ask()).text == "new"
 
 
+async def test_who_asks_after_an_invalidation_does_not_join_a_call_from_before(desk, eventually):
+    gate = asyncio.Event()
+    it = desk(["old", "new"], model={"gate": gate})
+    before = asyncio.create_task(it.ask())
+    await eventually(lambda: it.asked == 1)
+    it.cache.invalidate("model:scripted")
+    after = asyncio.create_task(it.ask())
+    await eventually(lambda: it.asked == 2 or it.cache.tiers.store.shared)
+    gate.set()
+    assert (await before).text == "old"
+    assert (await after).text == "new"
+
+
 async def test_an_expired_answer_is_made_anew(desk):
     it = desk(["one", "two"], ttl_s=100, early_refresh=0)
     now = [time.time()]
