@@ -55,6 +55,7 @@ bench: install ## Print what pipeline and trace cost, as ratios
 	$(BIN)/python tests/bench/bench_tracer.py
 	$(BIN)/python tests/bench/bench_cli.py
 	$(BIN)/python tests/bench/bench_prompts.py
+	$(BIN)/python tests/bench/bench_cache.py
 
 lock: ## Write the exact versions anew (needs uv)
 	uv pip compile --quiet pyproject.toml --extra llama --generate-hashes --no-emit-index-url --no-annotate --no-header --universal --python-version 3.11 --output-file requirements/demo.txt

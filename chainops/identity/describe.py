@@ -83,7 +83,7 @@ class _Reader:
         return found
 
     def _object(self, obj: Any, place: str) -> Any:
-        if not isinstance(obj, type) and inspect.getattr_static(obj, "chainops_identity", None) is not None:
+        if not isinstance(obj, type) and _speaks(obj):
             own = obj.chainops_identity
             return {"kind": "own", "class": _path(type(obj)), "identity": self.read(_called(own), f"{place}()")}
         if isinstance(obj, Mapping):
@@ -213,6 +213,12 @@ def _without_secrets(obj: Any, values: Mapping[str, Any]) -> dict[str, Any]:
     names = getattr(obj, "lc_secrets", None)
     secret = names.keys() if isinstance(names, Mapping) else ()
     return {k: v for k, v in values.items() if k not in secret}
+
+
+def _speaks(obj: Any) -> bool:
+    """Whether it has the attribute, not asking ``__getattr__``: some objects say yes to every name."""
+    name = "chainops_identity"
+    return name in (getattr(obj, "__dict__", None) or ()) or any(name in vars(cls) for cls in type(obj).__mro__)
 
 
 def _called(own: Any) -> Any:

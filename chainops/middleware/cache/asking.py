@@ -77,12 +77,11 @@ class Asking:
         code = self._known_code(call.runnable) if not rule.version else rule.version
         if code is None:
             code = await self._code(call)
-        parts = {
-            "code": code,
-            "input": canonical(call.input),
-            "configurable": canonical(configurable_of(call.config)),
-            "context": canonical(call.context),
-        }
+        parts = {"code": code, "input": canonical(call.input)}
+        if given := configurable_of(call.config):
+            parts["configurable"] = canonical(given)
+        if call.context is not None:
+            parts["context"] = canonical(call.context)
         return self._asked(call, rule, parts, (f"node:{call.path}",))
 
     async def model(self, call: ModelCall) -> Asked:
@@ -132,7 +131,7 @@ class Asking:
             if scope == "thread":
                 parts["thread"] = call.run.thread_id
         parts["kind"], parts["graph"], parts["node"] = call.kind, call.run.graph, call.path
-        parts["tenant"], parts["scope"] = None if tenant is None else canonical(tenant), scope
+        parts["tenant"], parts["scope"] = tenant if type(tenant) is str else canonical(tenant), scope
         if self.config:
             parts["config"] = self.config
         all_tags = (f"graph:{call.run.graph}", *tags, *rule.tags)

@@ -48,7 +48,7 @@ def canonical(value: Any) -> Any:
         return _list(value)
     if kind is dict:
         if all(type(key) is str for key in value) and "$" not in value:
-            return {key: canonical(item) for key, item in value.items()}
+            return {key: item if type(item) is str else canonical(item) for key, item in value.items()}
         pairs = [[encode(key), canonical(item)] for key, item in value.items()]
         return {"$": "dict", "v": sorted(pairs, key=lambda pair: orjson.dumps(pair[0], option=orjson.OPT_SORT_KEYS))}
     if kind is tuple:
@@ -59,9 +59,10 @@ def canonical(value: Any) -> Any:
 
 
 def _list(value: Sequence[Any]) -> Any:
-    if value and hasattr(value[0], "response_metadata") and all(hasattr(m, "response_metadata") for m in value):
+    first = value[0] if value else ""
+    if type(first) is not str and all(hasattr(message, "response_metadata") for message in value):
         return messages_key(value)
-    return [canonical(item) for item in value]
+    return [item if type(item) is str else canonical(item) for item in value]
 
 
 def messages_key(messages: Sequence[Any]) -> list[Any]:
@@ -103,7 +104,9 @@ def _renumbered(value: Any, numbers: Mapping[str, str]) -> Any:
 
 def configurable_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """What the user gave as ``configurable``, without LangGraph's own keys and the thread."""
-    given = config.get("configurable") or {}
+    given = config.get("configurable")
+    if not given:
+        return {}
     return {
         k: v
         for k, v in given.items()

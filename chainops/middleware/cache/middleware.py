@@ -220,7 +220,7 @@ class Cache(Middleware):
         store, behind, wait = self.tiers.store, self.tiers.behind, POLL_S[0]
         if not store.shared:
             return None
-        while not await asyncio.to_thread(store.lease, key, behind.owner, behind.lease_s):
+        while not await self._lease(key):
             await asyncio.sleep(wait)
             wait = min(wait * 1.5, POLL_S[1])
             entry = self.tiers.get(key)
@@ -232,6 +232,14 @@ class Cache(Middleware):
             behind.release(key)
             return entry
         return None
+
+    async def _lease(self, key: str) -> bool:
+        behind = self.tiers.behind
+        try:
+            return await asyncio.to_thread(self.tiers.store.lease, key, behind.owner, behind.lease_s)
+        except Exception as error:  # noqa: BLE001 - a store that fails costs a second execution, not the call
+            log.debug("No lease could be had: %r", error)
+            return True
 
     async def _run(self, call: Call, call_next: Handler, asked: Asked, flight: str) -> tuple[Any, Entry | None]:
         """The result of the call, and the entry that others may be served from."""

@@ -21,6 +21,8 @@ log = logging.getLogger("chainops")
 MAX_WAITING = 10_000
 MAX_BATCH = 500
 COUNT_EVERY_S = 1.0
+GATHER_S = 0.002
+"""More entries come together in that time, and the caller of the first is not slowed down by this thread at once."""
 
 Job = tuple[str, Any]
 
@@ -80,7 +82,10 @@ class Behind:
     def flush(self, timeout: float = 10.0) -> bool:
         """Wait until everything put so far is in the store. False after ``timeout`` seconds."""
         if self._thread is None or not self._thread.is_alive():
-            self._count()
+            try:
+                self._count()
+            except Exception as error:  # noqa: BLE001 - as on the thread
+                self._warn(error)
             return True
         done = threading.Event()
         self._send("flush", done)
@@ -185,6 +190,8 @@ def _drain(jobs: queue.SimpleQueue[Job], patience: float | None) -> list[Job]:
     batch: list[Job] = []
     with suppress(queue.Empty):
         batch.append(jobs.get(timeout=patience))
+        if batch[0][0] == "write":
+            time.sleep(GATHER_S)
         while len(batch) < MAX_BATCH:
             batch.append(jobs.get_nowait())
     return batch

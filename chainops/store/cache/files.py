@@ -11,6 +11,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +25,7 @@ __all__ = ["FileStore"]
 
 T = TypeVar("T")
 NOTES = 1000
+LOCK_S = 10
 RECHECK_S = 1.0
 FORGET_S = 7 * 86_400
 """No call takes longer: what was invalidated before that cannot be overtaken any more."""
@@ -45,12 +47,30 @@ class _Safe(diskcache.Cache):  # type: ignore[misc]
     """diskcache, and more statements in its transactions."""
 
     def within(self, work: Callable[[Callable[..., Any]], T]) -> T:
-        """``work(execute)`` in one transaction that holds the write lock from the beginning."""
-        with self.transact(retry=True):
-            return work(self._sql)
+        """``work(execute)`` in one transaction that holds the write lock from the beginning.
+
+        Raises ``Timeout`` when the lock is not there in time, or the file is not. (With ``retry=True`` diskcache tries
+        for ever, on a disk that is gone too.)
+        """
+        try:
+            with self.transact():
+                return work(self._sql)
+        except (sqlite3.Error, diskcache.Timeout) as error:
+            raise _broken(self.directory, error) from None
 
     def read(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
-        return self._sql(sql, values).fetchall()  # type: ignore[no-any-return]
+        try:
+            return self._sql(sql, values).fetchall()  # type: ignore[no-any-return]
+        except sqlite3.Error as error:
+            raise _broken(self.directory, error) from None
+
+
+def _broken(directory: Any, error: Exception) -> StoreError:
+    return StoreError(
+        f"The cache in {directory} cannot be used: {error or type(error).__name__}",
+        hint="Delete the directory; a cache holds nothing that cannot be made again.",
+        code="cache.file",
+    )
 
 
 class FileStore:
@@ -61,7 +81,7 @@ class FileStore:
         size_limit: bytes; beyond it, the entries stored first go first.
 
     Raises:
-        StoreError: code ``cache.directory`` or ``cache.file``.
+        StoreError: code ``cache.directory`` or ``cache.file``; the latter from all methods.
     """
 
     shared = True
@@ -71,6 +91,7 @@ class FileStore:
         try:
             self._cache = _Safe(
                 str(self.directory.absolute()),
+                timeout=LOCK_S,
                 disk=SafeDisk,
                 size_limit=size_limit,
                 eviction_policy="least-recently-stored",
@@ -79,17 +100,10 @@ class FileStore:
             )
             self._cache.within(lambda execute: [execute(sql) for sql in TABLES])
         except (sqlite3.Error, OSError, diskcache.Timeout) as error:
-            raise self._broken(error) from None
+            raise _broken(self.directory, error) from None
         self._shared = _SharedNumber(self.directory / "generation")
         self._shared.raise_to(self._stored_generation())
         self._checked = time.monotonic()
-
-    def _broken(self, error: Exception) -> StoreError:
-        return StoreError(
-            f"The cache in {self.directory} cannot be used: {error}",
-            hint="Delete the directory; a cache holds nothing that cannot be made again.",
-            code="cache.file",
-        )
 
     def _stored_generation(self) -> int:
         return int(self._cache.read("SELECT coalesce(max(seq), 0) FROM chainops_invalidated")[0][0])
@@ -98,11 +112,12 @@ class FileStore:
         now = time.monotonic()
         if now - self._checked > RECHECK_S:  # for one that was killed between its commit and the number
             self._checked = now
-            self._shared.raise_to(self._stored_generation())
+            with suppress(StoreError):
+                self._shared.raise_to(self._stored_generation())
         return self._shared.value()
 
     def get(self, key: str) -> bytes | None:
-        return self._cache.get(key, retry=True)  # type: ignore[no-any-return]
+        return self._cache.get(key)  # type: ignore[no-any-return]
 
     def write(self, batch: Sequence[Pending]) -> int:
         def work(execute: Callable[..., Any]) -> int:
@@ -119,7 +134,7 @@ class FileStore:
         expire = None if row.gone is None else row.gone - time.time()
         if expire is not None and expire <= 0:
             return False
-        self._cache.set(row.key, row.data, expire=expire, retry=True)
+        self._cache.set(row.key, row.data, expire=expire)
         execute("DELETE FROM chainops_tag WHERE key=?", (row.key,))
         for tag in row.tags:
             execute("INSERT OR IGNORE INTO chainops_tag VALUES (?,?)", (tag, row.key))

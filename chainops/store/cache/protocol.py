@@ -79,7 +79,7 @@ class CacheStore(Protocol):
         """What is stored, unless it is gone.
 
         Raises:
-            StoreError: code ``cache.entry``: it is nothing that this store wrote.
+            StoreError: code ``cache.unsafe``: it is nothing that this store wrote.
         """
 
     def write(self, batch: Sequence[Pending]) -> int:

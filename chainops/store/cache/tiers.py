@@ -74,11 +74,11 @@ class Tiers:
         """Whether this caller should make it anew: it has expired, or will soon and this caller was chosen."""
         if entry.expires is None:
             return False
-        ahead = 0.0
-        if self.early:
-            # XFetch (Vattani, Chierichetti, Lowenstein 2015): the chance grows as the end comes near
-            ahead = -entry.ms / 1000 * self.early * math.log(1.0 - random.random())  # noqa: S311 - no secret
-        return self.clock() + ahead >= entry.expires
+        left, eager = entry.expires - self.clock(), entry.ms / 1000 * self.early
+        if left > 40 * eager:  # the logarithm below is never above 37
+            return left <= 0
+        # XFetch (Vattani, Chierichetti, Lowenstein 2015): the chance grows as the end comes near
+        return left <= -eager * math.log(1.0 - random.random())  # noqa: S311 - no secret
 
     def put(self, entry: Entry, seen: int) -> None:
         """Keep ``entry``, unless one of its tags was invalidated since ``seen``. Costs a few microseconds."""

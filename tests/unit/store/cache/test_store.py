@@ -217,3 +217,21 @@ def test_threads_write_and_invalidate_at_once(store):
         thread.join()
     store.invalidate(["t14"])
     assert store.size()[0] == 0
+
+
+def test_a_locked_or_damaged_file_is_a_clear_error_for_who_asks(tmp_path, monkeypatch):
+    monkeypatch.setattr("chainops.store.cache.files.LOCK_S", 0.05)
+    store = FileStore(tmp_path / "cache")
+    lock = sqlite3.connect(tmp_path / "cache" / "cache.db", isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreError) as caught:
+        store.invalidate(["x"])
+    assert caught.value.code == "cache.file"
+    lock.execute("ROLLBACK")
+    assert store.invalidate(["x"]) == 0
+    lock.execute("DROP TABLE chainops_tally")
+    with pytest.raises(StoreError) as caught:
+        store.counted()
+    assert caught.value.code == "cache.file"
+    lock.close()
+    store.close()
