@@ -15,6 +15,9 @@ class SpanHandle(Protocol):
     def set(self, **attributes: Any) -> None:
         """Add attributes (JSON values) to the span."""
 
+    def result(self, value: Any) -> None:
+        """Keep what came of the work as the span's output; where contents are not recorded, nothing."""
+
 
 class Recorder(Protocol):
     """Where a call's annotations, inner spans and scores go. Installed by the trace middleware."""
@@ -36,6 +39,9 @@ class _NoSpan:
     __slots__ = ()
 
     def set(self, **attributes: Any) -> None:
+        return None
+
+    def result(self, value: Any) -> None:
         return None
 
 

@@ -21,7 +21,7 @@ _GROUPS = {
     "db": "Create, check, back up and compact the trace file.",
     "demo": "Run the support desk on the shipped model, and show its trace.",
     "docs": "Read the documentation offline.",
-    "prompt": "Prompts in versions: add, list, show, diff, render, test, promote, rollback, sync, export.",
+    "prompt": "Prompts in versions: add, list, show, diff, render, test, promote, split, sync, import, export.",
     "trace": "Look at recorded runs: list, show, tail, search, export, prune.",
 }
 

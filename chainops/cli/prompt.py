@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from chainops.cli.prompt_files import export, import_file, sync
+from chainops.cli.prompt_split import kill, split
 from chainops.cli.prompt_try import diff, promote, run_prompt_tests
 from chainops.cli.trace_io import print_json, print_rich
 
@@ -25,6 +26,8 @@ app.command()(promote)
 app.command()(sync)
 app.command()(export)
 app.command("import")(import_file)
+app.command()(split)
+app.command()(kill)
 
 
 @app.command()

@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from chainops.calls import Call
 from chainops.errors import CallError
 from chainops.middleware.prompts.choosing import ExampleChooser
 from chainops.middleware.prompts.slots import AnyPrompt
+from chainops.middleware.prompts.splits import Exposure
 from chainops.middleware.prompts.template import Choice, Rendered
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
-__all__ = ["ASKING", "BoundPrompt", "Pinned", "prompt"]
+__all__ = ["ASKING", "BoundPrompt", "Found", "Pinned", "prompt"]
 
 
 class Pinned(Protocol):
@@ -25,11 +26,24 @@ class Pinned(Protocol):
 
     call: Call
     noted: set[tuple[str, int]]
-    made: dict[int, tuple[BaseMessage, BoundPrompt]]
+    made: dict[int, tuple[BaseMessage, BoundPrompt, Rendered]]
     chooser: ExampleChooser | None
 
-    def find(self, name: str, ref: str | int | None) -> tuple[AnyPrompt, str | int]:
-        """The version that ``ref`` means for this run, and the label or number by which it was found."""
+    def find(self, name: str, ref: str | int | None) -> Found:
+        """The version that ``ref`` means for this run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A version, the label or number by which it was found, and what a split had to do with it.
+
+    ``unseen``: the version that answers too, without being seen.
+    """
+
+    prompt: AnyPrompt
+    ref: str | int
+    exposure: Exposure | None = None
+    unseen: AnyPrompt | None = None
 
 
 ASKING: ContextVar[Pinned | None] = ContextVar("chainops_prompts", default=None)
@@ -43,10 +57,10 @@ class BoundPrompt:
         model: the prompt's settings for the model call.
     """
 
-    __slots__ = ("_asking", "_prompt", "_ref")
+    __slots__ = ("_asking", "_found", "_prompt")
 
-    def __init__(self, prompt: AnyPrompt, ref: str | int, asking: Pinned) -> None:
-        self._prompt, self._ref, self._asking = prompt, ref, asking
+    def __init__(self, found: Found, asking: Pinned) -> None:
+        self._prompt, self._found, self._asking = found.prompt, found, asking
 
     def __repr__(self) -> str:
         return f"BoundPrompt({self.name!r}, version={self.version})"
@@ -70,6 +84,11 @@ class BoundPrompt:
     def model(self) -> Mapping[str, Any]:
         """Its settings for the model call."""
         return dict(self._prompt.content.model)
+
+    @property
+    def unseen(self) -> AnyPrompt | None:
+        """The version that answers too, without being seen; None in most cases."""
+        return self._found.unseen
 
     @property
     def prompt(self) -> AnyPrompt:
@@ -116,18 +135,22 @@ class BoundPrompt:
 
     def _rendered(self, values: Mapping[str, Any], examples: Choice | None) -> Rendered:
         plain = {name: _plain(value) for name, value in values.items()}
-        rendered = replace(self._prompt.render(plain, examples), on_messages=self._remember)
-        _note(self._asking, rendered, self._ref)
-        return rendered
+        rendered = self._prompt.render(plain, examples)
 
-    def _remember(self, messages: list[BaseMessage]) -> None:
-        """So that a model call in this node with one of them is known to be this prompt's."""
-        self._asking.made.update((id(message), (message, self)) for message in messages)
+        def remember(messages: list[BaseMessage]) -> None:
+            """So that a model call in this node with one of them is known to be this prompt's."""
+            self._asking.made.update((id(message), (message, self, rendered)) for message in messages)
+
+        _note(self._asking, rendered, self._found)
+        return replace(rendered, on_messages=remember)
 
     def note(self, call: Call) -> None:
         """Write on the span of a model call that this prompt is what it asks."""
         call.artifact("prompt", self.name, str(self.version))
-        call.annotate("prompts", asked={"name": self.name, "version": self.version, "sha256": self.sha256})
+        asked: dict[str, Any] = {"name": self.name, "version": self.version, "sha256": self.sha256}
+        if self._found.exposure is not None:
+            asked["experiment"] = self._found.exposure.plain()
+        call.annotate("prompts", asked=asked)
 
 
 def _plain(value: Any) -> Any:
@@ -135,19 +158,21 @@ def _plain(value: Any) -> Any:
     return str.__str__(value) if isinstance(value, str) and type(value) is not str else value
 
 
-def _note(asking: Pinned, rendered: Rendered, ref: str | int) -> None:
+def _note(asking: Pinned, rendered: Rendered, found: Found) -> None:
     """Write on the call's span which version was rendered, and the hashes of its values (the last ones)."""
     recorder = asking.call.recorder
     for name, number in [(rendered.name, rendered.version), *((part.name, part.version) for part in rendered.parts)]:
         if (name, number) not in asking.noted:
             asking.noted.add((name, number))
             asking.call.artifact("prompt", name, str(number))
-    entry: dict[str, Any] = {"ref": ref, "version": rendered.version, "sha256": rendered.sha256}
+    entry: dict[str, Any] = {"ref": found.ref, "version": rendered.version, "sha256": rendered.sha256}
     entry["variables"] = rendered.variables
     if rendered.examples:
         entry["examples"] = {name: list(numbers) for name, numbers in rendered.examples.items()}
     if rendered.parts:
         entry["slots"] = [asdict(part) for part in rendered.parts]
+    if found.exposure is not None:
+        entry["experiment"] = found.exposure.plain()
     recorder.annotate("prompts", {rendered.name: entry})
 
 
@@ -168,5 +193,4 @@ def prompt(name: str, ref: str | int | None = None) -> BoundPrompt:
             hint="Call it inside a node of a graph that is instrumented with a pipeline that has Prompts().",
             code="prompt.outside",
         )
-    found, by = asking.find(name, ref)
-    return BoundPrompt(found, by, asking)
+    return BoundPrompt(asking.find(name, ref), asking)

@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from chainops.calls import Call, Kind, ModelCall, ModelNext, ModelResult, NodeCall, NodeNext, ToolCall, ToolNext
 from chainops.errors import CallError, SetupError, StoreError
 from chainops.middleware.prompts.answering import OnWrongOutput, answer_to
-from chainops.middleware.prompts.asking import ASKING, BoundPrompt
+from chainops.middleware.prompts.asking import ASKING, BoundPrompt, Found
 from chainops.middleware.prompts.choosing import ExampleChooser
 from chainops.middleware.prompts.content import KIND
 from chainops.middleware.prompts.library import PromptLibrary
+from chainops.middleware.prompts.shadow import Shadows, answer_unseen
 from chainops.middleware.prompts.slots import AnyPrompt
+from chainops.middleware.prompts.splits import KIND as SPLIT
+from chainops.middleware.prompts.splits import Exposure, assign, live_split, unit_hash, unit_of
 from chainops.middleware.prompts.template import Rendered
 from chainops.pipeline import Middleware
 from chainops.store.registry import Registry, View
@@ -76,6 +79,8 @@ class Prompts(Middleware):
         self.chooser = ExampleChooser(embedder) if embedder is not None else None
         self.on_wrong_output = on_wrong_output
         self.registry = Registry(path, KIND, max_age_s=max_age_s)
+        self.splits = Registry(path, SPLIT, max_age_s=max_age_s)
+        self.shadows = Shadows()
         self.library = PromptLibrary()
         self.fallback = _packaged(Path(fallback)) if fallback is not None else {}
         self._packaged_stamp = "".join(f" {name}@{found.sha256}" for name, found in sorted(self.fallback.items()))
@@ -105,31 +110,60 @@ class Prompts(Middleware):
         """Put the prompt of the node's settings before the messages; treat the answer as the prompt says."""
         node = call.parent
         above = ASKING.get()
-        bound = _asked(above, call.messages) if isinstance(above, _Pinned) and above.owner is self else None
+        bound, rendered = None, None
+        if isinstance(above, _Pinned) and above.owner is self:
+            bound, rendered = _asked(above, call.messages)
         name, ref = _setting(call) if node is not None and node.kind in ("node", "task") else (None, None)
+        plain = call
         if node is not None and name is not None:
             pinned = await self._pinned(call)
-            bound = BoundPrompt(*pinned.find(name, ref), pinned)
+            bound = BoundPrompt(pinned.find(name, ref), pinned)
             rendered = await bound.arender_values(_values(node, bound.prompt))
-            call = call.replace(messages=_before(rendered, call), params={**bound.prompt.content.model, **call.params})
+            call = _with_prompt(rendered, bound.prompt, plain)
         elif bound is not None:
             bound.note(call)
-        if bound is None or not (bound.prompt.content.reasoning or bound.prompt.content.output):
+        if bound is None or rendered is None:
+            return await call_next(call)
+        if bound.unseen is not None:
+            await self._shadow(bound.unseen, rendered, call, plain, call_next)
+        if not (bound.prompt.content.reasoning or bound.prompt.content.output):
             return await call_next(call)
         return await answer_to(bound.prompt, call, call_next, self.on_wrong_output)
+
+    async def drain(self) -> None:
+        """Wait until the unseen answers that are under way in this event loop are there."""
+        await self.shadows.drain()
+
+    async def _shadow(
+        self, prompt: AnyPrompt, seen: Rendered, call: ModelCall, plain: ModelCall, call_next: ModelNext
+    ) -> None:
+        """Let ``prompt`` answer unseen; whatever goes wrong changes nothing for the call."""
+        try:
+            values = {name: value for name, value in seen.values.items() if name in prompt.variables}
+            examples = await self.chooser.choose(prompt, values) if self.chooser and prompt.choosers else None
+            other = prompt.render(values, examples)
+            if call is not plain:
+                unseen = _with_prompt(other, prompt, plain)
+            else:
+                unseen = call.replace(messages=_exchanged(call.messages, ASKING.get(), seen, other))
+        except (CallError, SetupError) as error:
+            call.annotate("prompts", shadow=f"not asked: {error.message}")
+            return
+        if not self.shadows.start(answer_unseen(prompt, unseen, call_next)):
+            call.annotate("prompts", shadow="not asked: too many unseen answers are under way")
 
     async def _pinned(self, call: Call) -> _Pinned:
         above = ASKING.get()
         if isinstance(above, _Pinned) and above.owner is self and above.call.run.run_id == call.run.run_id:
-            return _Pinned(self, above.view, call)
+            return _Pinned(self, above.view, above.splits, call)
         try:
-            view = await self.registry.view()
+            view, splits = await self.registry.view(), await self.splits.view()
         except StoreError as error:
-            view = _Nothing(error)
+            view, splits = _Nothing(error), View(SPLIT, {})
         if view is not self._warm and view.entries:
             self._warm = view
             await asyncio.to_thread(self.library.warm, view)
-        return _Pinned(self, view, call)
+        return _Pinned(self, view, splits, call)
 
     def find(self, view: View, name: str, ref: str | int) -> AnyPrompt:
         """The version that ``ref`` means in ``view``, else the packaged one."""
@@ -141,6 +175,12 @@ class Prompts(Middleware):
                 raise
             self._warn(name, error)
             return packaged
+
+    def warn_of_arm(self, name: str, number: int, error: StoreError) -> None:
+        """Say once that a version of a split cannot be used."""
+        if f"{name}@{number}" not in self._warned:
+            self._warned.add(f"{name}@{number}")
+            log.warning("Version %s of prompt %r is left out of its split: %s", number, name, error)
 
     def _warn(self, name: str, error: StoreError) -> None:
         if name not in self._warned:
@@ -164,28 +204,62 @@ class _Nothing(View):
 class _Pinned:
     """What ``owner`` gives in one call: the same view for all calls of a run."""
 
-    __slots__ = ("call", "chooser", "made", "noted", "owner", "view")
+    __slots__ = ("call", "chooser", "made", "noted", "owner", "splits", "view")
 
-    def __init__(self, owner: Prompts, view: View, call: Call) -> None:
-        self.owner, self.view, self.call = owner, view, call
+    def __init__(self, owner: Prompts, view: View, splits: View, call: Call) -> None:
+        self.owner, self.view, self.splits, self.call = owner, view, splits, call
         self.chooser = owner.chooser
         self.noted: set[tuple[str, int]] = set()
-        self.made: dict[int, tuple[BaseMessage, BoundPrompt]] = {}  # holds the messages, so that no id is used twice
+        self.made: dict[
+            int, tuple[BaseMessage, BoundPrompt, Rendered]
+        ] = {}  # holds the messages, so that no id is used twice
 
-    def find(self, name: str, ref: str | int | None) -> tuple[AnyPrompt, str | int]:
+    def find(self, name: str, ref: str | int | None) -> Found:
         if ref is None:
             wanted, label = _setting(self.call)
             ref = label if label is not None and wanted in (None, name) else self.owner.label
-        return self.owner.find(self.view, name, ref), ref
+        prompt = self.owner.find(self.view, name, ref)
+        found = live_split(self.splits, name, ref) if isinstance(ref, str) and self.splits.entries else None
+        if found is None:
+            return Found(prompt, ref)
+        split, version = found
+        unit = unit_of(self.call.run, split.unit)
+        number = prompt.version if unit is None else assign(split, version.name, unit)
+        hashed = "" if unit is None else unit_hash(split, version.name, unit)
+        exposure = Exposure(version.name, version.version, hashed, number, split.shadow)
+        if number == prompt.version:
+            return Found(prompt, ref, exposure)
+        try:
+            other = self.owner.find(self.view, name, number)
+        except StoreError as error:  # retired meanwhile: who would get it gets what the label means
+            self.owner.warn_of_arm(name, number, error)
+            return Found(prompt, ref, replace(exposure, version=prompt.version))
+        return Found(prompt, ref, exposure, unseen=other) if split.shadow else Found(other, ref, exposure)
 
 
-def _asked(pinned: _Pinned, messages: Sequence[BaseMessage]) -> BoundPrompt | None:
-    """The prompt that one of the messages was rendered from in this node; of several the last."""
+def _asked(pinned: _Pinned, messages: Sequence[BaseMessage]) -> tuple[BoundPrompt | None, Rendered | None]:
+    """The prompt that one of the messages was rendered from in this node, and as what; of several the last."""
     for message in reversed(messages):
         found = pinned.made.get(id(message))
         if found is not None and found[0] is message:
-            return found[1]
-    return None
+            return found[1], found[2]
+    return None, None
+
+
+def _exchanged(
+    messages: Sequence[BaseMessage], pinned: Any, seen: Rendered, other: Rendered
+) -> tuple[BaseMessage, ...]:
+    """``messages`` with those of ``seen`` replaced, where the first of them stands, by those of ``other``."""
+    mine = {key for key, (_, _, rendered) in pinned.made.items() if rendered is seen}
+    places = [i for i, message in enumerate(messages) if id(message) in mine]
+    kept = [message for message in messages if id(message) not in mine]
+    at = places[0] if places else 0
+    return (*kept[:at], *other.to_langchain(), *kept[at:])
+
+
+def _with_prompt(rendered: Rendered, prompt: AnyPrompt, call: ModelCall) -> ModelCall:
+    """The call with the prompt of the node's settings before its messages."""
+    return call.replace(messages=_before(rendered, call), params={**prompt.content.model, **call.params})
 
 
 def _packaged(folder: Path) -> dict[str, AnyPrompt]:

@@ -117,6 +117,10 @@ class TraceSpan(SpanRecord):
         """Add attributes to the span itself."""
         self._note(self.run.masking.mapping(attributes))
 
+    def result(self, value: Any) -> None:
+        """Keep ``value`` as the span's output."""
+        self.output = self.run.masking.payload(value)
+
     def _note(self, attributes: Mapping[str, Any]) -> None:
         self.attach(attributes)
         if self.end_clock:
