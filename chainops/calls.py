@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from chainops.errors import SetupError
 from chainops.guard import Guard
+from chainops.held import Versions
 from chainops.quick_init import quick_init
 from chainops.recorder import NO_RECORDER, Recorder, SpanHandle
 
@@ -103,6 +104,7 @@ class RunContext:
         run_id: UUIDv7 as text, sortable by start time.
         thread_id: LangGraph's thread, or None where the run has none.
         graph: name of the outermost graph.
+        held: which versions labels mean for this run, whatever they mean elsewhere; None: what they mean now.
         tags: what the run's config carries as tags.
         metadata: what the run's config carries as metadata (user, tenant ...).
     """
@@ -110,6 +112,7 @@ class RunContext:
     run_id: str
     thread_id: str | None = None
     graph: str = ""
+    held: Versions | None = field(default=None, hash=False)
     tags: tuple[str, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=_empty, hash=False)
 
@@ -214,7 +217,7 @@ class NodeCall(Call):
 
     Args:
         input: the state (or task arguments as ``(args, kwargs)``) that it gets.
-        runnable: what runs: LangChain's runnable of a node or route, the function of a task, None for a run.
+        runnable: what runs: LangChain's runnable of a node or route, the function of a task, the graph of a run.
         context: what the run was given as LangGraph's ``context=``.
     """
 

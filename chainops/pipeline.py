@@ -24,6 +24,7 @@ from chainops.calls import (
 )
 from chainops.calls import discard as _discard
 from chainops.errors import SetupError, is_control_flow
+from chainops.held import Versions
 from chainops.order import check_order
 
 __all__ = ["Middleware", "NodeSettings", "Pipeline"]
@@ -86,6 +87,14 @@ class Middleware:
     async def wrap_tool_call(self, call: ToolCall, call_next: ToolNext) -> Any:
         """Around a tool or retriever call."""
         return await call_next(call)
+
+    def describe(self) -> Mapping[str, Any] | None:
+        """For versions of chains: the layer's settings as JSON, without secrets; None: its public attributes."""
+        return None
+
+    async def in_force(self) -> Versions:
+        """For versions of chains: what labels of artifacts mean now to this layer; see ``RunContext.held``."""
+        return {}
 
 
 class Pipeline:

@@ -12,12 +12,27 @@ from langgraph._internal._config import ensure_config
 from chainops.adapters.bridge import stream_async, stream_sync
 from chainops.adapters.scope import CURRENT, Plan, Scope, new_run, plan_of
 from chainops.calls import NodeCall
+from chainops.pipeline import Pipeline
 
 __all__ = ["RunHooks", "within_scope"]
 
 
 class RunHooks:
     """Mixin before a graph's class. ``invoke``, ``ainvoke`` and the event streams all go through these two."""
+
+    @property
+    def chainops_pipeline(self) -> Pipeline:
+        """The pipeline that the graph's nodes run through."""
+        plan = plan_of(self)
+        if plan is None:
+            raise AssertionError("a graph with run hooks has instrumented nodes")
+        return plan.pipeline
+
+    def chainops_chain(self) -> dict[str, Any]:
+        """What the chain is made of: nodes and their code, edges, layers and their settings, as JSON. May block."""
+        from chainops.adapters.chain import describe_chain
+
+        return describe_chain(self, self.chainops_pipeline)
 
     def stream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:
         if (merged := within_scope(self)) is not self:
@@ -87,6 +102,7 @@ def _begin(graph: Any, input: Any, config: RunnableConfig | None) -> tuple[Plan,
         parent=parent,
         engine=_no_engine,
         input=input,
+        runnable=graph,
     )
     return plan, call
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from chainops.calls import Call, RunContext
+from chainops.held import HELD
 
 if TYPE_CHECKING:
     from chainops.pipeline import Pipeline
@@ -83,6 +84,7 @@ def new_run(graph: str, config: Mapping[str, Any]) -> RunContext:
         run_id=run_id_v7(),
         thread_id=None if thread is None else str(thread),
         graph=graph,
+        held=HELD.get(),
         tags=tuple(config.get("tags") or ()),
         metadata=config.get("metadata") or {},
     )

@@ -32,10 +32,18 @@ def _cache(settings: Settings) -> Middleware:
     return build(settings)
 
 
+def _chain(settings: Settings) -> Middleware:
+    from chainops.middleware.chain import Chain
+
+    options = settings.chain.model_dump()
+    return Chain(**{**options, "path": settings.chain.path or settings.trace.path})
+
+
 BUILT_IN: Mapping[str, Callable[[Settings], Middleware]] = {
     "trace": _trace,
     "prompts": _prompts,
     "cache": _cache,
+    "chain": _chain,
 }
 """Name of a layer to what makes it. Each imports its layer only when it is asked for."""
 

@@ -1,10 +1,19 @@
 """One typed tree of settings: from ``chainops.toml``, the environment, and keywords."""
 
 from chainops.settings.cache import CacheSettings
+from chainops.settings.chain import ChainSettings
 from chainops.settings.load import load_settings
 from chainops.settings.pipeline import PipelineSettings
 from chainops.settings.prompts import PromptSettings
 from chainops.settings.trace import TraceSettings
 from chainops.settings.tree import Settings
 
-__all__ = ["CacheSettings", "PipelineSettings", "PromptSettings", "Settings", "TraceSettings", "load_settings"]
+__all__ = [
+    "CacheSettings",
+    "ChainSettings",
+    "PipelineSettings",
+    "PromptSettings",
+    "Settings",
+    "TraceSettings",
+    "load_settings",
+]

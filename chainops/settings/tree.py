@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from chainops.settings.cache import CacheSettings
+from chainops.settings.chain import ChainSettings
 from chainops.settings.pipeline import PipelineSettings
 from chainops.settings.prompts import PromptSettings
 from chainops.settings.section import Section
@@ -22,5 +23,6 @@ class Settings(Section):
     trace: TraceSettings = TraceSettings()
     prompts: PromptSettings = PromptSettings()
     cache: CacheSettings = CacheSettings()
+    chain: ChainSettings = ChainSettings()
     nodes: dict[str, dict[str, Any]] = Field(default_factory=dict)
     plugins: dict[str, dict[str, Any]] = Field(default_factory=dict)

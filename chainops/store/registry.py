@@ -49,12 +49,13 @@ class Entry:
 class View:
     """Everything of one kind at one moment. It never changes: a run that holds it sees no later promotion."""
 
-    __slots__ = ("_stamp", "entries", "kind")
+    __slots__ = ("_held", "_stamp", "entries", "kind")
 
-    def __init__(self, kind: str, entries: Mapping[str, Entry]) -> None:
+    def __init__(self, kind: str, entries: Mapping[str, Entry], held: Mapping[str, int] | None = None) -> None:
         self.kind = kind
         self.entries = entries
         self._stamp = ""
+        self._held = held
 
     @property
     def stamp(self) -> str:
@@ -64,8 +65,27 @@ class View:
                 (name, entry.latest, sorted(entry.labels.items()), sorted(entry.retired))
                 for name, entry in sorted(self.entries.items())
             ]
+            if self._held is not None:
+                state.append(("held", None, sorted(self._held.items()), []))
             self._stamp = hashlib.sha256(repr(state).encode()).hexdigest()[:16]
         return self._stamp
+
+    def held(self, versions: Mapping[str, int]) -> View:
+        """The same, with labels that mean what ``versions`` says (``{"answer@prod": 3}``) and nothing else."""
+        return View(self.kind, self.entries, versions)
+
+    def label(self, name: str, label: str) -> int | None:
+        """The number that a label of ``name`` points to, or None."""
+        if self._held is not None:
+            return self._held.get(f"{name}@{label}")
+        entry = self.entries.get(name)
+        return None if entry is None else entry.labels.get(label)
+
+    def labels(self) -> dict[str, int]:
+        """Every label of every name: ``{"answer@prod": 3}``."""
+        if self._held is not None:
+            return dict(self._held)
+        return {f"{name}@{label}": to for name, entry in self.entries.items() for label, to in entry.labels.items()}
 
     def resolve(self, name: str, ref: str | int = LATEST) -> ArtifactVersion:
         """The version that a label (or "latest", or a number) of ``name`` means here.
@@ -104,7 +124,7 @@ class View:
     def _number(self, entry: Entry, name: str, ref: str | int) -> int:
         if isinstance(ref, int):
             return ref
-        found = entry.labels.get(ref)
+        found = self.label(name, ref)
         if found is not None:
             return found
         if ref == LATEST:

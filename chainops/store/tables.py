@@ -156,6 +156,17 @@ class Artifact(TraceTable, table=True):
     created_ns: int = Field(sa_type=BigInteger)
 
 
+class ChainPin(TraceTable, table=True):
+    """The version of its chain with which a thread began, and with which it goes on."""
+
+    __tablename__ = "chain_pin"
+
+    graph: str = Field(primary_key=True)
+    thread: str = Field(primary_key=True)
+    version: int
+    created_ns: int = Field(sa_type=BigInteger)
+
+
 class Label(TraceTable, table=True):
     """A movement of a label ("prod") to a version. The last row of a label says where it points; all rows are kept."""
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from chainops.calls import Call, Kind, ModelCall, ModelNext, ModelResult, NodeCall, NodeNext, ToolCall, ToolNext
 from chainops.errors import CallError, SetupError, StoreError
+from chainops.held import Versions
 from chainops.middleware.prompts.answering import OnWrongOutput, answer_to
 from chainops.middleware.prompts.asking import ASKING, BoundPrompt, Found
 from chainops.middleware.prompts.choosing import ExampleChooser
@@ -86,6 +87,7 @@ class Prompts(Middleware):
         self._packaged_stamp = "".join(f" {name}@{found.sha256}" for name, found in sorted(self.fallback.items()))
         self._warned: set[str] = set()
         self._warm: View | None = None
+        self._force: tuple[tuple[View, View], Versions] | None = None
 
     async def wrap_node_call(self, call: NodeCall, call_next: NodeNext) -> Any:
         """Let the code inside ask for prompts; pin the versions where a run begins."""
@@ -163,7 +165,28 @@ class Prompts(Middleware):
         if view is not self._warm and view.entries:
             self._warm = view
             await asyncio.to_thread(self.library.warm, view)
+        if (held := call.run.held) is not None:
+            view, splits = view.held(held.get(KIND, {})), splits.held(held.get(SPLIT, {}))
         return _Pinned(self, view, splits, call)
+
+    def describe(self) -> Mapping[str, Any]:
+        """Its settings, and the packaged versions."""
+        return {
+            "label": self.label,
+            "on_wrong_output": self.on_wrong_output,
+            "embedder": None if self.chooser is None else self.chooser.embedder.identity,
+            "fallback": {name: prompt.sha256 for name, prompt in sorted(self.fallback.items())},
+        }
+
+    async def in_force(self) -> Versions:
+        """What every label of every prompt, and of every split, means now."""
+        try:
+            views = await self.registry.view(), await self.splits.view()
+        except StoreError:
+            return {}
+        if self._force is None or self._force[0] != views:
+            self._force = views, {KIND: views[0].labels(), SPLIT: views[1].labels()}
+        return self._force[1]
 
     def find(self, view: View, name: str, ref: str | int) -> AnyPrompt:
         """The version that ``ref`` means in ``view``, else the packaged one."""

@@ -111,10 +111,10 @@ def assign(split: Split, name: str, unit: str) -> int:
 def live_split(view: View, prompt: str, label: str) -> tuple[Split, ArtifactVersion] | None:
     """The split of a prompt's label that is in force, and its own version."""
     entry = view.entries.get(f"{prompt}/{label}")
-    number = entry.labels.get(LIVE) if entry is not None else None
-    if entry is None or number is None:
+    number = view.label(f"{prompt}/{label}", LIVE) if entry is not None else None
+    version = entry.versions.get(number) if entry is not None and number is not None else None
+    if version is None:
         return None
-    version = entry.versions[number]
     return Split.model_validate(version.value()), version
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -151,6 +151,10 @@ class Trace(Middleware):
             raise
         self._done(span, result)
         return result
+
+    def describe(self) -> Mapping[str, Any]:
+        """Nothing: what is recorded changes no answer."""
+        return {}
 
     def flush(self, timeout: float = 10.0) -> int:
         """Wait until all spans that have ended are committed; returns how many are durable in this process so far.

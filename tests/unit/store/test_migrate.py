@@ -73,8 +73,9 @@ def copy_of_migrations(tmp_path, body):
     """The shipped migrations with one more behind them."""
     copy = tmp_path / "migrations"
     shutil.copytree(shipped("migrations"), copy, ignore=shutil.ignore_patterns("__pycache__"))
-    (copy / "versions" / "0002_second.py").write_text(
-        "from alembic import op\nrevision = '0002'\ndown_revision = '0001'\ndef upgrade():\n" + body
+    (copy / "versions" / "9999_next.py").write_text(
+        f"from alembic import op\nrevision = '9999'\ndown_revision = '{migrate.alembic_head()}'\ndef upgrade():\n"
+        + body
     )
     return copy
 
@@ -124,7 +125,7 @@ def test_a_migration_that_works_is_applied(path, tmp_path):
     connection = schema.connect(path)
     migrations = copy_of_migrations(tmp_path, "    op.execute('CREATE TABLE whole (a)')\n")
     migrate.prepare(connection, path, migrations=migrations)
-    assert connection.execute("SELECT version_num FROM alembic_version").fetchone()[0] == "0002"
+    assert connection.execute("SELECT version_num FROM alembic_version").fetchone()[0] == "9999"
     assert connection.execute("SELECT count(*) FROM whole").fetchone()[0] == 0
     connection.close()
 
