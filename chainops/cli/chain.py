@@ -13,13 +13,15 @@ app = typer.Typer(no_args_is_help=True, help="Versions of whole chains: what ans
 
 Db = Annotated[Path, typer.Option("--db", envvar="CHAINOPS_TRACE__PATH", help="The file with the versions.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Application = Annotated[str, typer.Argument(metavar="APP", help="A folder with an app.py, or module:name of a graph.")]
+Application = Annotated[
+    str, typer.Argument(metavar="FOLDER|MODULE:NAME", help="A folder with an app.py, or module:name of a graph.")
+]
 DEFAULT_DB = Path("chainops.db")
 
 
 @app.command()
 def freeze(
-    application: Application,
+    folder: Application,
     db: Db = DEFAULT_DB,
     label: Annotated[str | None, typer.Option("--label", help="Also let this label point to it.")] = None,
     message: Annotated[str, typer.Option("--message", "-m", help="What it is.")] = "",
@@ -34,7 +36,7 @@ def freeze(
     from chainops.middleware.chain.middleware import KIND, chain_name, content_of
     from chainops.store.artifacts import Artifacts
 
-    graph = load_graph(application)
+    graph = load_graph(folder)
 
     async def in_force() -> dict[str, Any]:
         merged: dict[str, Any] = {}

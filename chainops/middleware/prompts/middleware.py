@@ -88,12 +88,13 @@ class Prompts(Middleware):
         self._warned: set[str] = set()
         self._warm: View | None = None
         self._force: tuple[tuple[View, View], Versions] | None = None
+        self._last_held: tuple[tuple[Any, ...], tuple[View, View]] | None = None
 
     async def wrap_node_call(self, call: NodeCall, call_next: NodeNext) -> Any:
         """Let the code inside ask for prompts; pin the versions where a run begins."""
         pinned = await self._pinned(call)
         if call.kind in ("node", "task"):
-            call.depends("prompts", pinned.view.stamp + self._packaged_stamp)  # which prompts it asks for shows later
+            call.depends("prompts", pinned.stamp + self._packaged_stamp)  # which prompts it asks for shows later
         token = ASKING.set(pinned)
         try:
             return await call_next(call)
@@ -102,7 +103,9 @@ class Prompts(Middleware):
 
     async def wrap_tool_call(self, call: ToolCall, call_next: ToolNext) -> Any:
         """Let the tool ask for prompts too; what it renders is noted on its own span."""
-        token = ASKING.set(await self._pinned(call))
+        pinned = await self._pinned(call)
+        call.depends("prompts", pinned.stamp + self._packaged_stamp)
+        token = ASKING.set(pinned)
         try:
             return await call_next(call)
         finally:
@@ -166,8 +169,16 @@ class Prompts(Middleware):
             self._warm = view
             await asyncio.to_thread(self.library.warm, view)
         if (held := call.run.held) is not None:
-            view, splits = view.held(held.get(KIND, {})), splits.held(held.get(SPLIT, {}))
+            view, splits = self._held(view, splits, held)
         return _Pinned(self, view, splits, call)
+
+    def _held(self, view: View, splits: View, held: Versions) -> tuple[View, View]:
+        """The views with labels that mean what ``held`` says; made once for as long as neither changes."""
+        parts = view, splits, held.get(KIND, {}), held.get(SPLIT, {})
+        last = self._last_held
+        if last is None or not all(a is b for a, b in zip(last[0], parts, strict=True)):
+            last = self._last_held = parts, (view.held(parts[2]), splits.held(parts[3]))
+        return last[1]
 
     def describe(self) -> Mapping[str, Any]:
         """Its settings, and the packaged versions."""
@@ -236,6 +247,19 @@ class _Pinned:
         self.made: dict[
             int, tuple[BaseMessage, BoundPrompt, Rendered]
         ] = {}  # holds the messages, so that no id is used twice
+
+    @property
+    def stamp(self) -> str:
+        """Which prompts this run would get: what labels mean, and which versions of splits are its own."""
+        if not self.splits.entries:
+            return self.view.stamp
+        arms = []
+        for name in sorted(self.splits.entries):
+            found = live_split(self.splits, *name.rsplit("/", 1))
+            unit = unit_of(self.call.run, found[0].unit) if found is not None else None
+            if found is not None:
+                arms.append(f"{name}={assign(found[0], name, unit) if unit is not None else 'label'}")
+        return " ".join([self.view.stamp, *arms])
 
     def find(self, name: str, ref: str | int | None) -> Found:
         if ref is None:

@@ -350,3 +350,27 @@ def test_a_prompt_of_another_system_becomes_a_file_and_goes_back(run: Any, cli: 
     back = CliRunner().invoke(app, ["import", str(tmp_path / "out" / "greet.json"), "-"])
     (tmp_path / "back.prompt").write_text(back.stdout)
     assert "was there already" in run("add", tmp_path / "back.prompt")
+
+
+# splits
+
+
+def test_a_label_can_be_split_and_made_one_again(run: Any, cli: Any, folder: Path) -> None:
+    second_version(run, folder)
+    run("sync", folder)
+    run("promote", "answer@1", "prod", "--force", "--why", "test")
+    out = run("split", "answer", "prod", "v1=90", "2=10", "--by", "thread", "--why", "try")
+    assert out == "answer: prod means version 1 for 90.0%, version 2 for 10.0% of threads\n"
+    row = json.loads(run("split", "answer", "prod", "1=1", "2=1", "--shadow", "--json"))
+    assert (row["name"], row["version"], row["shadow"], row["unit"]) == ("answer/prod", 2, True, "user")
+    assert run("kill", "answer", "prod", "--why", "enough") == "answer: prod means version 1 for everybody\n"
+    for words, code in [
+        (("kill", "answer", "prod", "--why", "again"), "store.no_split"),
+        (("split", "answer", "prod", "one"), "setup.split"),
+        (("split", "answer", "prod", "2=1"), "setup.split"),
+        (("split", "answer", "prod", "1=1", "9=1"), "store.unknown_version"),
+        (("split", "nothing", "prod", "1=1"), "store.unknown_name"),
+    ]:
+        with pytest.raises(ChainopsError) as caught:
+            cli(app, *words)
+        assert caught.value.code == code and caught.value.hint

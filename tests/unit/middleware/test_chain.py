@@ -202,3 +202,25 @@ def test_a_changed_model_file_is_told_from_changed_code() -> None:
 
     assert differences(chain("a" * 64), chain("b" * 64)) == [f"model file changed: {'a' * 12} → {'b' * 12}"]
     assert differences(chain("a"), chain("a", "y")) == ["node n: its code, or what it uses, changed"]
+
+
+@pytest.mark.llama
+async def test_every_stored_answer_names_its_prompt_its_model_file_and_its_chain(tmp_path: Path) -> None:
+    pytest.importorskip("llama_cpp", reason="needs llama-cpp-python (the [llama] extra)")
+    from chainops.cli.asking import chat_model
+
+    shop = Shop(tmp_path / "chains.db")
+    model: Any = chat_model(None)
+    content = {"messages": [{"role": "user", "template": "How much is shipping?"}]}
+    shop.store.add("prompt", "ask", content, author="ann")
+    shop.promote(3)
+    shop.model = model
+    graph = shop.graph()
+    answers = [(await graph.ainvoke({"messages": []}, {"configurable": {"thread_id": t}}))["messages"] for t in "ab"]
+    model.close()
+    assert answers[0][-1].text == answers[1][-1].text and "fifty" in answers[0][-1].text
+    for artifacts, attributes in shop.spans("model"):
+        named = {(a["kind"], a["name"]): a["version"] for a in artifacts}
+        assert named["chain", "desk"] == "1" and named["prompt", "ask"] == "3"
+        assert [v for (kind, _), v in named.items() if kind == "model"] == [model.sha256]
+        assert len(attributes["chain"]["sha256"]) == 64 and len(attributes["prompts"]["asked"]["sha256"]) == 64
