@@ -21,7 +21,7 @@ from chainops import Middleware, Pipeline, instrument
 from chainops.adapters.ambient import install
 from chainops.adapters.langgraph import InstrumentedNode, _instrument_node
 from chainops.adapters.scope import Plan
-from chainops.pipeline import ALL_KINDS
+from chainops.layer import ALL_KINDS
 
 SEEN: Counter[str] = Counter()
 LOCK = threading.Lock()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chainops import Middleware, Pipeline, instrument
-from chainops.pipeline import ALL_KINDS
+from chainops.layer import ALL_KINDS
 from tests.conformance.scenarios import SCENARIOS
 
 NO_NODE_RUNS = {"a_timeout_on_a_sync_node_is_refused", "drawing_of_tools"}

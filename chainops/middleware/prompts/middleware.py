@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,27 +12,25 @@ from chainops.calls import Call, Kind, ModelCall, ModelNext, ModelResult, NodeCa
 from chainops.errors import CallError, SetupError, StoreError
 from chainops.held import Versions
 from chainops.middleware.prompts.answering import OnWrongOutput, answer_to
-from chainops.middleware.prompts.asking import ASKING, BoundPrompt, Found
+from chainops.middleware.prompts.asking import ASKING, BoundPrompt
 from chainops.middleware.prompts.choosing import ExampleChooser
 from chainops.middleware.prompts.content import KIND
 from chainops.middleware.prompts.library import PromptLibrary
+from chainops.middleware.prompts.pinned import NothingThere, PinnedPrompts, asked_of, setting_of
+from chainops.middleware.prompts.placing import exchanged, values_for, with_prompt
 from chainops.middleware.prompts.shadow import Shadows, answer_unseen
 from chainops.middleware.prompts.slots import AnyPrompt
 from chainops.middleware.prompts.splits import KIND as SPLIT
-from chainops.middleware.prompts.splits import Exposure, assign, live_split, unit_hash, unit_of
 from chainops.middleware.prompts.template import Rendered
 from chainops.pipeline import Middleware
 from chainops.store.registry import Registry, View
 
 if TYPE_CHECKING:
-    from langchain_core.messages import BaseMessage
-
     from chainops.embedding import Embedder
 
 __all__ = ["Prompts"]
 
 log = logging.getLogger("chainops")
-SETTING = "prompts"
 
 
 class Prompts(Middleware):
@@ -116,15 +113,15 @@ class Prompts(Middleware):
         node = call.parent
         above = ASKING.get()
         bound, rendered = None, None
-        if isinstance(above, _Pinned) and above.owner is self:
-            bound, rendered = _asked(above, call.messages)
-        name, ref = _setting(call) if node is not None and node.kind in ("node", "task") else (None, None)
+        if isinstance(above, PinnedPrompts) and above.owner is self:
+            bound, rendered = asked_of(above, call.messages)
+        name, ref = setting_of(call) if node is not None and node.kind in ("node", "task") else (None, None)
         plain = call
         if node is not None and name is not None:
             pinned = await self._pinned(call)
             bound = BoundPrompt(pinned.find(name, ref), pinned)
-            rendered = await bound.arender_values(_values(node, bound.prompt))
-            call = _with_prompt(rendered, bound.prompt, plain)
+            rendered = await bound.arender_values(values_for(node, bound.prompt))
+            call = with_prompt(rendered, bound.prompt, plain)
         elif bound is not None:
             bound.note(call)
         if bound is None or rendered is None:
@@ -148,29 +145,29 @@ class Prompts(Middleware):
             examples = await self.chooser.choose(prompt, values) if self.chooser and prompt.choosers else None
             other = prompt.render(values, examples)
             if call is not plain:
-                unseen = _with_prompt(other, prompt, plain)
+                unseen = with_prompt(other, prompt, plain)
             else:
-                unseen = call.replace(messages=_exchanged(call.messages, ASKING.get(), seen, other))
+                unseen = call.replace(messages=exchanged(call.messages, ASKING.get(), seen, other))
         except (CallError, SetupError) as error:
             call.annotate("prompts", shadow=f"not asked: {error.message}")
             return
         if not self.shadows.start(answer_unseen(prompt, unseen, call_next)):
             call.annotate("prompts", shadow="not asked: too many unseen answers are under way")
 
-    async def _pinned(self, call: Call) -> _Pinned:
+    async def _pinned(self, call: Call) -> PinnedPrompts:
         above = ASKING.get()
-        if isinstance(above, _Pinned) and above.owner is self and above.call.run.run_id == call.run.run_id:
-            return _Pinned(self, above.view, above.splits, call)
+        if isinstance(above, PinnedPrompts) and above.owner is self and above.call.run.run_id == call.run.run_id:
+            return PinnedPrompts(self, above.view, above.splits, call)
         try:
             view, splits = await self.registry.view(), await self.splits.view()
         except StoreError as error:
-            view, splits = _Nothing(error), View(SPLIT, {})
+            view, splits = NothingThere(error), View(SPLIT, {})
         if view is not self._warm and view.entries:
             self._warm = view
             await asyncio.to_thread(self.library.warm, view)
         if (held := call.run.held) is not None:
             view, splits = self._held(view, splits, held)
-        return _Pinned(self, view, splits, call)
+        return PinnedPrompts(self, view, splits, call)
 
     def _held(self, view: View, splits: View, held: Versions) -> tuple[View, View]:
         """The views with labels that mean what ``held`` says; made once for as long as neither changes."""
@@ -222,93 +219,6 @@ class Prompts(Middleware):
             log.warning("The packaged version of prompt %r is used: %s", name, error)
 
 
-class _Nothing(View):
-    """Stands for a database that cannot be read; it says so to whoever asks. Perhaps nobody does."""
-
-    __slots__ = ("error",)
-
-    def __init__(self, error: StoreError) -> None:
-        super().__init__(KIND, {})
-        self.error = error
-
-    def resolve(self, name: str, ref: str | int = "latest") -> Any:
-        raise self.error
-
-
-class _Pinned:
-    """What ``owner`` gives in one call: the same view for all calls of a run."""
-
-    __slots__ = ("call", "chooser", "made", "noted", "owner", "splits", "view")
-
-    def __init__(self, owner: Prompts, view: View, splits: View, call: Call) -> None:
-        self.owner, self.view, self.splits, self.call = owner, view, splits, call
-        self.chooser = owner.chooser
-        self.noted: set[tuple[str, int]] = set()
-        self.made: dict[
-            int, tuple[BaseMessage, BoundPrompt, Rendered]
-        ] = {}  # holds the messages, so that no id is used twice
-
-    @property
-    def stamp(self) -> str:
-        """Which prompts this run would get: what labels mean, and which versions of splits are its own."""
-        if not self.splits.entries:
-            return self.view.stamp
-        arms = []
-        for name in sorted(self.splits.entries):
-            found = live_split(self.splits, *name.rsplit("/", 1))
-            unit = unit_of(self.call.run, found[0].unit) if found is not None else None
-            if found is not None:
-                arms.append(f"{name}={assign(found[0], name, unit) if unit is not None else 'label'}")
-        return " ".join([self.view.stamp, *arms])
-
-    def find(self, name: str, ref: str | int | None) -> Found:
-        if ref is None:
-            wanted, label = _setting(self.call)
-            ref = label if label is not None and wanted in (None, name) else self.owner.label
-        prompt = self.owner.find(self.view, name, ref)
-        found = live_split(self.splits, name, ref) if isinstance(ref, str) and self.splits.entries else None
-        if found is None:
-            return Found(prompt, ref)
-        split, version = found
-        unit = unit_of(self.call.run, split.unit)
-        number = prompt.version if unit is None else assign(split, version.name, unit)
-        hashed = "" if unit is None else unit_hash(split, version.name, unit)
-        exposure = Exposure(version.name, version.version, hashed, number, split.shadow)
-        if number == prompt.version:
-            return Found(prompt, ref, exposure)
-        try:
-            other = self.owner.find(self.view, name, number)
-        except StoreError as error:  # retired meanwhile: who would get it gets what the label means
-            self.owner.warn_of_arm(name, number, error)
-            return Found(prompt, ref, replace(exposure, version=prompt.version))
-        return Found(prompt, ref, exposure, unseen=other) if split.shadow else Found(other, ref, exposure)
-
-
-def _asked(pinned: _Pinned, messages: Sequence[BaseMessage]) -> tuple[BoundPrompt | None, Rendered | None]:
-    """The prompt that one of the messages was rendered from in this node, and as what; of several the last."""
-    for message in reversed(messages):
-        found = pinned.made.get(id(message))
-        if found is not None and found[0] is message:
-            return found[1], found[2]
-    return None, None
-
-
-def _exchanged(
-    messages: Sequence[BaseMessage], pinned: Any, seen: Rendered, other: Rendered
-) -> tuple[BaseMessage, ...]:
-    """``messages`` with those of ``seen`` replaced, where the first of them stands, by those of ``other``."""
-    mine = {key for key, (_, _, rendered) in pinned.made.items() if rendered is seen}
-    places = [i for i, message in enumerate(messages) if id(message) in mine]
-    kept = [message for message in messages if id(message) not in mine]
-    at = places[0] if places else 0
-    return (*kept[:at], *other.to_langchain(), *kept[at:])
-
-
-def _with_prompt(rendered: Rendered, prompt: AnyPrompt, call: ModelCall) -> ModelCall:
-    """The call with the prompt of the node's settings before its messages."""
-    return call.replace(messages=_before(rendered, call), params={**prompt.content.model, **call.params})
-
-
 def _packaged(folder: Path) -> dict[str, AnyPrompt]:
     from chainops.middleware.prompts.folder import compile_folder
 
@@ -318,41 +228,3 @@ def _packaged(folder: Path) -> dict[str, AnyPrompt]:
 def _is_retired(view: View, packaged: AnyPrompt) -> bool:
     entry = view.entries.get(packaged.name)
     return entry is not None and entry.hashes.get(packaged.sha256, 0) in entry.retired
-
-
-def _setting(call: Call) -> tuple[str | None, str | int | None]:
-    """Name and label in the settings of the node."""
-    given = call.metadata.get(SETTING)
-    if given is None:
-        return None, None
-    if isinstance(given, str):
-        return given, None
-    if isinstance(given, Mapping) and given.keys() <= {"name", "label"}:
-        name, label = given.get("name"), given.get("label")
-        if (name is None or isinstance(name, str)) and (label is None or isinstance(label, str | int)):
-            return name, label
-    raise SetupError(
-        f"The setting 'prompts' of {call.path!r} is {given!r}",
-        hint='Write "prompts": "answer", or "prompts": {"name": "answer", "label": "canary"}.',
-        code="setup.node",
-    )
-
-
-def _values(node: Call, prompt: AnyPrompt) -> dict[str, Any]:
-    """The variables of the prompt that the node's input has: keys of a state, or fields of an object."""
-    given = node.input[1] if node.kind == "task" else node.input
-    if not isinstance(given, Mapping):  # never methods and properties: a variable may be called "copy"
-        is_record = is_dataclass(given) and not isinstance(given, type)
-        given = {f.name: getattr(given, f.name) for f in fields(given)} if is_record else getattr(given, "__dict__", {})
-    return {name: given[name] for name in prompt.variables if name in given}
-
-
-def _before(rendered: Rendered, call: ModelCall) -> tuple[Any, ...]:
-    roles = {message.role for message in rendered.messages}
-    if "system" in roles and any(message.type == "system" for message in call.messages):
-        raise CallError(
-            f"Prompt {rendered.name!r} has a system message, and node {call.path!r} passes one of its own",
-            hint="Remove the node's, or take the system message out of the prompt.",
-            code="prompt.system",
-        )
-    return (*rendered.to_langchain(), *call.messages)

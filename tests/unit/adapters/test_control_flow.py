@@ -17,7 +17,7 @@ from langgraph.types import Command, interrupt
 
 from chainops import Middleware, Pipeline, instrument, wrap
 from chainops.adapters.boundary import rewind_interrupts
-from chainops.pipeline import ALL_KINDS
+from chainops.layer import ALL_KINDS
 from chainops.testing import ScriptedModel
 
 THREAD: Any = {"configurable": {"thread_id": "t1"}}

@@ -20,7 +20,7 @@ from langgraph.prebuilt import ToolNode
 from langgraph.types import Command, RetryPolicy, TimeoutPolicy, interrupt
 
 from chainops import Blocked, CallError, Middleware, ModelCall, ModelResult, Pipeline, SetupError, instrument, wrap
-from chainops.pipeline import ALL_KINDS
+from chainops.layer import ALL_KINDS
 from chainops.testing import ScriptedModel
 
 THREAD: Any = {"configurable": {"thread_id": "t1"}}
