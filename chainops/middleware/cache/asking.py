@@ -99,6 +99,8 @@ class Asking:
             "tools": canonical(call.params.get("tools")),
             "params": canonical({k: v for k, v in call.params.items() if k != "tools" and v is not None}),
         }
+        if call.guard.marks is not None and (used := _prompts(call.guard.marks.tags)):
+            parts["prompts"] = used
         own = identity.get("identity") if isinstance(identity, dict) else None
         sha = own.get("model_sha256") if isinstance(own, dict) else None
         return self._asked(call, rule, parts, (f"model:{call.name}", *([f"model:{sha}"] if sha else ())))
@@ -187,6 +189,11 @@ class Asking:
 
     def _declared(self, name: str) -> str:
         return next((version for glob, version in self.versions.items() if fnmatchcase(name, glob)), "")
+
+
+def _prompts(tags: set[str]) -> list[str]:
+    """The versions of prompts that were put into this very call."""
+    return sorted(tag for tag in tags if tag.startswith("prompt:") and "@" in tag)
 
 
 def _unstable(kind: str, name: str, identity: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ EVERYTHING = "*"
 """The tag that every entry has."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Entry:
     """One cached answer. ``value`` belongs to the cache: hand out copies.
 
@@ -25,7 +25,7 @@ class Entry:
             ``stale_until`` it may be served while somebody makes a new one.
         ms: how long the call took. tokens: in and out. micro: its cost in millionths of the currency.
         tags: by which it is invalidated.
-        parts: what the key was made of, shortened.
+        parts: what the key was made of; shortened when the entry is written.
     """
 
     key: str

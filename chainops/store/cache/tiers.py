@@ -127,9 +127,10 @@ class Tiers:
 
 
 def write_entry(entry: Entry) -> bytes:
-    """An entry as JSON."""
+    """An entry as JSON. Its ``parts`` are shortened, in the object too: the LRU need not keep whole inputs."""
+    entry.parts = brief(entry.parts)
     row = {name: getattr(entry, name) for name in _FIELDS}
-    return orjson.dumps({**row, "parts": brief(entry.parts), "value": encode(entry.value)})
+    return orjson.dumps({**row, "parts": entry.parts, "value": encode(entry.value)})
 
 
 _FIELDS = ("kind", "node", "created", "expires", "stale_until", "ms", "tokens", "micro", "tags")
