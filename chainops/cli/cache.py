@@ -53,15 +53,23 @@ def show(
 
 @app.command()
 def explain(
-    key: Annotated[str, typer.Argument(help="A key, or how it begins; it stands on the span, under cache.")],
+    key: Annotated[
+        str, typer.Argument(help="A key, or its beginning; without one: the calls that were not kept.")
+    ] = "",
     directory: Dir = DEFAULT_DIR,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Without KEY: at most so many calls.")] = 20,
     as_json: Json = False,
 ) -> None:
     """Why a call was kept or not, and which part of its key differs from the nearest entry."""
-    from chainops.cli.cache_io import explain_lines, opened
+    from chainops.cli.cache_io import explain_lines, opened, refusal_table
     from chainops.store.cache.explain import explain as look
+    from chainops.store.cache.explain import refusals
 
     with opened(directory) as store:
+        if not key:
+            rows = refusals(store, limit)
+            print_json(rows) if as_json else print_rich(refusal_table(rows))
+            return
         found = look(store, key)
     print_json(found) if as_json else typer.echo("\n".join(explain_lines(found)))
 

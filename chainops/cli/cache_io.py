@@ -14,7 +14,7 @@ import typer
 from chainops.errors import ChainopsError, StoreError
 from chainops.store.cache.files import FileStore
 
-__all__ = ["entry_rows", "entry_table", "explain_lines", "forget", "opened", "stats_view"]
+__all__ = ["entry_rows", "entry_table", "explain_lines", "forget", "opened", "refusal_table", "stats_view"]
 
 BAR = 30
 
@@ -71,6 +71,17 @@ def entry_table(rows: Sequence[Mapping[str, Any]]) -> Any:
         left = "ever" if row["ttl_s"] is None else _seconds(row["ttl_s"])
         cells = (row["key"][:12], row["kind"], row["node"], _seconds(row["age_s"]), left)
         table.add_row(*cells, f"{row['ms']:.1f}", str(row["tokens"]), f"{row['bytes']:,}")
+    return table
+
+
+def refusal_table(rows: Sequence[Mapping[str, Any]]) -> Any:
+    """Calls that were not kept, as a table."""
+    from rich.table import Table
+
+    table = Table("when", "kind", "node", "key", "why", box=None, pad_edge=False)
+    for row in rows:
+        when = time.strftime("%m-%d %H:%M:%S", time.localtime(row["at"]))
+        table.add_row(when, row["kind"], row["node"], row["key"][:12] or "-", row["why"])
     return table
 
 

@@ -38,6 +38,7 @@ __all__ = ["Cache"]
 
 log = logging.getLogger("chainops")
 MAX_ERRORS = 1000
+MAX_TOLD = 1000
 POLL_S = (0.005, 0.1)
 
 
@@ -116,6 +117,7 @@ class Cache(Middleware):
         self.negative_ttl_s = negative_ttl_s
         self.known_errors = errors
         self.pace = replay == "pace"
+        self._told: set[tuple[str, str]] = set()
         self._errors: OrderedDict[str, tuple[float, Exception]] = OrderedDict()
 
     async def wrap_node_call(self, call: NodeCall, call_next: NodeNext) -> Any:
@@ -161,7 +163,16 @@ class Cache(Middleware):
             reason = str(why) if isinstance(why, NotCached) else f"the input holds a {why}"
             call.annotate("cache", stored=False, why=reason)
             self.tiers.behind.add(call.kind, {"not cacheable": 1})
+            self._note_once(call, reason)
         return await call_next(call)
+
+    def _note_once(self, call: Call, why: str) -> None:
+        """For ``chainops cache explain``: why calls of this node have no key, once in a process."""
+        told = call.path, why
+        if told not in self._told and len(self._told) < MAX_TOLD:
+            self._told.add(told)
+            note = orjson.dumps({"why": why, "kind": call.kind, "node": call.path, "at": time.time()})
+            self.tiers.behind.note("", lambda: note)
 
     async def _through(self, call: Call, call_next: Handler, asked: Asked) -> Any:
         key = asked.key

@@ -11,7 +11,7 @@ import orjson
 from chainops.errors import StoreError
 from chainops.store.cache.protocol import CacheStore
 
-__all__ = ["explain", "find", "rows", "stats"]
+__all__ = ["explain", "find", "refusals", "rows", "stats"]
 
 MAX_COMPARED = 5000
 
@@ -39,13 +39,18 @@ def find(store: CacheStore, prefix: str) -> dict[str, Any]:
         )
     if keys:
         return {"state": "cached", **rows(store, keys[0])[0]}
-    for key, data in store.noted(prefix):
+    for key, data in store.noted(prefix) if prefix else ():
         return {"state": "not kept", "key": key, **orjson.loads(data)}
     raise StoreError(
         f"No entry and no note has a key that begins with {prefix!r}",
         hint="It expired, was invalidated or pushed out, or is of another directory.",
         code="cache.unknown_key",
     )
+
+
+def refusals(store: CacheStore, limit: int) -> list[dict[str, Any]]:
+    """The calls that were not kept, newest first; ``key`` is empty where they have none."""
+    return [{"key": key, **orjson.loads(data)} for key, data in store.noted("")[:limit]]
 
 
 def explain(store: CacheStore, prefix: str) -> dict[str, Any]:

@@ -26,6 +26,9 @@ async def used(directory):
     for text in ("first question", "second question", "second question", "third"):
         await desk.ask(text)
         keys.append(desk.notes.last()["key"])
+    for _ in range(2):
+        desk.model.script.append("hot")
+        await desk.ask("fourth", params={"temperature": 0.8})
     cache.close()
     return keys
 
@@ -48,6 +51,7 @@ def test_stats_count_hits_and_what_was_saved(used, run):
     assert found["entries"] == 2
     assert found["total"]["hits"] == 1
     assert found["total"]["misses"] == 3
+    assert found["total"]["not_cacheable"] == 2
     assert found["total"]["hit_ratio"] == 0.25
     assert found["total"]["saved_tokens"] == 3
     assert [hour["misses"] for hour in found["hours"]] == [3]
@@ -77,6 +81,12 @@ def test_explain_says_why_an_answer_was_not_kept(used, run):
     assert "not kept: the answer ended with 'length'" in run("explain", used[3]).stdout
 
 
+def test_explain_without_a_key_lists_what_was_not_kept_and_why(used, run):
+    found = [(row["key"], row["why"]) for row in json.loads(run("explain", "--json").stdout)]
+    assert found == [("", "temperature 0.8 without a seed"), (used[3], "the answer ended with 'length'")]
+    assert "temperature 0.8" in run("explain").stdout
+
+
 def test_invalidate_takes_what_has_the_tag_and_clear_takes_all(used, run):
     assert json.loads(run("invalidate", "model:other", "--json").stdout)["entries"] == 0
     assert json.loads(run("invalidate", f"key:{used[0]}", "--json").stdout)["entries"] == 1
@@ -84,7 +94,7 @@ def test_invalidate_takes_what_has_the_tag_and_clear_takes_all(used, run):
     assert json.loads(run("stats", "--json").stdout)["entries"] == 0
 
 
-@pytest.mark.parametrize("words", [["stats"], ["show"], ["clear"], ["invalidate", "x"], ["explain", "x"]], ids=str)
+@pytest.mark.parametrize("words", [["stats"], ["show"], ["clear"], ["invalidate", "x"], ["explain"]], ids=str)
 def test_commands_on_a_missing_directory_make_none(run, directory, words):
     with pytest.raises(StoreError) as caught:
         run(*words)

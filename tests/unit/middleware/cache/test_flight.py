@@ -9,7 +9,7 @@ from langchain_core.messages import AIMessage
 from chainops import Middleware
 from chainops.errors import Blocked, CallError
 
-from .test_model_calls import Retry, Says
+from .test_model_calls import Retry, Says, behind
 
 
 async def test_a_thousand_equal_calls_at_once_run_once(desk):
@@ -95,12 +95,6 @@ class Slow(Middleware):
         self.entered += 1
         await asyncio.sleep(0.01)
         return await self.work(call, call_next)
-
-
-def behind(cache, layer, model):
-    from chainops import Pipeline
-
-    return Pipeline([cache, layer]).around_model(model)
 
 
 async def test_the_error_of_the_leader_is_shared_once_and_the_next_call_asks_again(desk):

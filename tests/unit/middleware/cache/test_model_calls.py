@@ -35,6 +35,32 @@ async def test_the_second_equal_call_is_answered_from_the_cache(desk):
     assert hit["age_s"] >= 0
 
 
+async def test_a_hit_tells_the_tokens_and_the_cost_that_it_saved_in_a_node_too(desk):
+    from chainops.testing import node_call
+
+    class Cost(Middleware):
+        name = "route"
+
+        async def wrap_model_call(self, call, call_next):
+            result = await call_next(call)
+            call.annotate("cost", micro=120, currency="USD", price="p1")
+            return result
+
+    it = desk(["one"])
+    node = node_call({}, recorder=it.notes)
+    it.handler = behind(it.cache, Cost(), it.model)
+    await it.ask(parent=node)
+    await it.ask()
+    assert (it.notes.last()["saved_micro"], it.notes.last()["saved_tokens"]) == (120, 2)
+    assert node.guard.marks.notes["cache.spent"] == {"tokens": 2, "micro": 120}
+
+
+def behind(cache, layer, model):
+    from chainops import Pipeline
+
+    return Pipeline([cache, layer]).around_model(model)
+
+
 async def test_a_second_cache_on_the_same_directory_finds_what_the_first_stored(desk, make_cache, tmp_path):
     one = desk(["one"], directory=tmp_path / "shared")
     assert (await one.ask()).text == "one"
