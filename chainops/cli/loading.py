@@ -48,8 +48,11 @@ def load_graph(spec: str) -> Any:
 
 
 def _from_file(file: Path) -> Any:
-    name = f"chainops_app_{file.resolve().parent.name}".replace("-", "_")
-    made = importlib.util.spec_from_file_location(name, file)
+    name = file.stem  # as a program that imports it would name it: the name is part of what its code is
+    known = getattr(sys.modules.get(name), "__file__", None)
+    if name in sys.modules and known != str(file.resolve()):
+        name = f"{name}_{abs(hash(str(file.resolve())))}"
+    made = importlib.util.spec_from_file_location(name, file.resolve())
     if made is None or made.loader is None:
         raise ImportError(f"{file} is no Python file")
     module = importlib.util.module_from_spec(made)

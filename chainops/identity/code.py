@@ -12,7 +12,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
-__all__ = ["code_digest", "digest", "is_foreign", "read_globals"]
+__all__ = ["code_digest", "digest", "is_foreign", "module_name", "read_globals"]
 
 
 def digest(value: Any) -> str:
@@ -59,6 +59,17 @@ def _global_names(code: CodeType) -> set[str]:
         if isinstance(constant, CodeType):
             names |= _global_names(constant)
     return names
+
+
+def module_name(module: str | None) -> str:
+    """The name of a module; of a file that was started as a program the name under which it would be imported."""
+    if module != "__main__":
+        return module or ""
+    main = sys.modules.get("__main__")
+    spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
+    if spec is not None:
+        return str(spec.name).removesuffix(".__main__")
+    return Path(file).stem if file else module
 
 
 @cache

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
-from chainops.identity.code import code_digest, digest, is_foreign, read_globals
+from chainops.identity.code import code_digest, digest, is_foreign, module_name, read_globals
 
 __all__ = ["identity_of"]
 
@@ -132,7 +132,7 @@ class _Reader:
         return None if wrapped is None else {"kind": "wrapped", "function": self.read(wrapped, place)}
 
     def _function(self, function: Any, place: str) -> dict[str, Any]:
-        name = f"{function.__module__}.{function.__qualname__}"
+        name = f"{module_name(function.__module__)}.{function.__qualname__}"
         if is_foreign(function.__module__) and "<locals>" not in function.__qualname__:
             return {"kind": "function", "name": name, "version": _version(function.__module__)}
         closure = inspect.getclosurevars(function) if function.__closure__ else None
@@ -237,7 +237,7 @@ def _schema(cls: type) -> str | None:
 
 
 def _path(cls: type) -> str:
-    return f"{cls.__module__}.{cls.__qualname__}"
+    return f"{module_name(cls.__module__)}.{cls.__qualname__}"
 
 
 def _version(module: str) -> str | None:

@@ -49,13 +49,14 @@ class Entry:
 class View:
     """Everything of one kind at one moment. It never changes: a run that holds it sees no later promotion."""
 
-    __slots__ = ("_held", "_stamp", "entries", "kind")
+    __slots__ = ("_held", "_labels", "_stamp", "entries", "kind")
 
     def __init__(self, kind: str, entries: Mapping[str, Entry], held: Mapping[str, int] | None = None) -> None:
         self.kind = kind
         self.entries = entries
         self._stamp = ""
         self._held = held
+        self._labels = frozenset(key.rpartition("@")[2] for key in held or ())
 
     @property
     def stamp(self) -> str:
@@ -71,20 +72,21 @@ class View:
         return self._stamp
 
     def held(self, versions: Mapping[str, int]) -> View:
-        """The same, with labels that mean what ``versions`` says (``{"answer@prod": 3}``) and nothing else."""
+        """The same, with labels that mean what ``versions`` says (``{"answer@prod": 3}``).
+
+        A label that stands nowhere in it means what it means now.
+        """
         return View(self.kind, self.entries, versions)
 
     def label(self, name: str, label: str) -> int | None:
         """The number that a label of ``name`` points to, or None."""
-        if self._held is not None:
+        if self._held is not None and label in self._labels:
             return self._held.get(f"{name}@{label}")
         entry = self.entries.get(name)
         return None if entry is None else entry.labels.get(label)
 
     def labels(self) -> dict[str, int]:
         """Every label of every name: ``{"answer@prod": 3}``."""
-        if self._held is not None:
-            return dict(self._held)
         return {f"{name}@{label}": to for name, entry in self.entries.items() for label, to in entry.labels.items()}
 
     def resolve(self, name: str, ref: str | int = LATEST) -> ArtifactVersion:

@@ -14,6 +14,7 @@ from chainops.middleware.prompts.inputs import compile_schema, explain
 from chainops.store.canonical import json_mistakes
 
 __all__ = [
+    "FILES",
     "KIND",
     "SLOTS",
     "AnswerTest",
@@ -28,6 +29,9 @@ __all__ = [
 
 KIND = "prompt"
 """The kind under which prompts stand among the artifacts."""
+
+FILES = "files"
+"""The label of the version that the file of a prompt has."""
 
 SLOTS = ("conditioning", "system", "context", "user")
 """The slots of a prompt that is put together from others, in the order in which they stand in it."""

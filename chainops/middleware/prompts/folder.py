@@ -14,7 +14,7 @@ from typing import Literal
 
 from chainops.errors import SetupError, StoreError
 from chainops.middleware.prompts.compile import compile_prompt
-from chainops.middleware.prompts.content import KIND, Content, mistakes_error
+from chainops.middleware.prompts.content import FILES, KIND, Content, mistakes_error
 from chainops.middleware.prompts.file import SUFFIX, PromptFile, parse_prompt, write_prompt
 from chainops.middleware.prompts.library import partial_of
 from chainops.middleware.prompts.slots import AnyPrompt, put_together, slot_ref
@@ -34,9 +34,6 @@ __all__ = [
     "write_folder",
     "write_langchain",
 ]
-
-FILES = "files"
-"""The label of the version that the file of a prompt has."""
 
 
 @dataclass(frozen=True, slots=True)

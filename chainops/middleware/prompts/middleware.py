@@ -14,7 +14,7 @@ from chainops.held import Versions
 from chainops.middleware.prompts.answering import OnWrongOutput, answer_to
 from chainops.middleware.prompts.asking import ASKING, BoundPrompt
 from chainops.middleware.prompts.choosing import ExampleChooser
-from chainops.middleware.prompts.content import KIND
+from chainops.middleware.prompts.content import FILES, KIND
 from chainops.middleware.prompts.library import PromptLibrary
 from chainops.middleware.prompts.pinned import NothingThere, PinnedPrompts, asked_of, setting_of
 from chainops.middleware.prompts.placing import exchanged, values_for, with_prompt
@@ -193,7 +193,9 @@ class Prompts(Middleware):
         except StoreError:
             return {}
         if self._force is None or self._force[0] != views:
-            self._force = views, {KIND: views[0].labels(), SPLIT: views[1].labels()}
+            follows = f"@{FILES}" if self.label != FILES else None  # moves with every sync, and is no release
+            prompts = {key: to for key, to in views[0].labels().items() if not follows or not key.endswith(follows)}
+            self._force = views, {KIND: prompts, SPLIT: views[1].labels()}
         return self._force[1]
 
     def find(self, view: View, name: str, ref: str | int) -> AnyPrompt:
