@@ -81,7 +81,9 @@ class Shop:
     def spans(self, kind: str) -> list[tuple[list[Any], dict[str, Any]]]:
         self.trace.close()
         with closing(sqlite3.connect(self.path)) as db:
-            rows = db.execute("SELECT artifacts, attributes FROM span WHERE kind = ? ORDER BY start_ns", (kind,)).fetchall()
+            rows = db.execute(
+                "SELECT artifacts, attributes FROM span WHERE kind = ? ORDER BY start_ns", (kind,)
+            ).fetchall()
         return [(json.loads(a or "[]"), json.loads(b or "{}")) for a, b in rows]
 
 
