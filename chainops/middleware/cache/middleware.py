@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -25,19 +24,19 @@ from chainops.calls import (
     ToolNext,
 )
 from chainops.errors import Blocked, is_control_flow
+from chainops.middleware.cache.answers import entry_for, is_private, serve, spent
 from chainops.middleware.cache.asking import Asked, Asking, NotCached
 from chainops.middleware.cache.flight import ALONE, LEAD, Flights, Landed
-from chainops.middleware.cache.policy import documents_of, is_deterministic_error, why_not_stored
+from chainops.middleware.cache.known_errors import KnownErrors
 from chainops.middleware.cache.rules import Rule, Scope
-from chainops.middleware.cache.stream import Recording, answer_of, replay, value_of
+from chainops.middleware.cache.stream import Recording
 from chainops.pipeline import Middleware
-from chainops.store.cache import CacheStore, Entry, Tiers, Unfaithful, copy_value, open_tiers
+from chainops.store.cache import CacheStore, Entry, Tiers, Unfaithful, open_tiers
 from chainops.store.cache.tiers import brief
 
 __all__ = ["Cache"]
 
 log = logging.getLogger("chainops")
-MAX_ERRORS = 1000
 MAX_TOLD = 1000
 POLL_S = (0.005, 0.1)
 
@@ -114,11 +113,9 @@ class Cache(Middleware):
         )
         self.flights = Flights()
         self.single_flight = single_flight
-        self.negative_ttl_s = negative_ttl_s
-        self.known_errors = errors
+        self.errors = KnownErrors(negative_ttl_s, errors)
         self.pace = replay == "pace"
         self._told: set[tuple[str, str]] = set()
-        self._errors: OrderedDict[str, tuple[float, Exception]] = OrderedDict()
 
     async def wrap_node_call(self, call: NodeCall, call_next: NodeNext) -> Any:
         """Nodes and tasks that ask for it."""
@@ -134,7 +131,7 @@ class Cache(Middleware):
             asked = await self.asking.model(call)
         except (NotCached, Unfaithful) as why:
             result: ModelResult = await self._uncached(call, call_next, why)
-            _spent(call, result.tokens)
+            spent(call, result.tokens)
             return result
         return await self._through(call, call_next, asked)  # type: ignore[no-any-return]
 
@@ -178,25 +175,27 @@ class Cache(Middleware):
         key = asked.key
         entry = self.tiers.get(key)
         if entry is not None and not self.tiers.is_due(entry):
-            return await self._hit(call, asked, entry)
+            return await serve(self.tiers, call, entry, joined=False, pace=self.pace)
         # who comes after an invalidation must not get what a call from before it brings home
         flight = f"{key}@{self.tiers.generation()}"
-        if self._errors:
-            self._raise_known(call, flight)
+        if (error := self.errors.get(flight)) is not None:
+            call.annotate("cache", kind="error", key=key)
+            self.tiers.behind.add(call.kind, {"error hit": 1})
+            raise error
         if not self.single_flight:
             return (await self._run(call, call_next, asked, flight))[0]
         future = self.flights.join(flight)
         if future is not None:
             if entry is not None:  # somebody is making it anew: this one need not wait
                 future.cancel()
-                return await self._hit(call, asked, entry)
+                return await serve(self.tiers, call, entry, joined=False, pace=self.pace)
             landed = await self.flights.wait(flight, future)
             if landed is ALONE:
                 return await call_next(call)
             if landed.error is not None:
                 raise landed.error
             if landed is not LEAD:
-                return await self._hit(call, asked, landed.value, joined=True)
+                return await serve(self.tiers, call, landed.value, joined=True, pace=self.pace)
         return await self._fly(call, call_next, asked, flight, anew=entry is not None)
 
     async def _fly(self, call: Call, call_next: Handler, asked: Asked, flight: str, *, anew: bool) -> Any:
@@ -206,12 +205,12 @@ class Cache(Middleware):
             entry = None if anew else await self._elsewhere(asked.key)
             if entry is not None:
                 landed = Landed(entry)
-                return await self._hit(call, asked, entry, joined=True)
+                return await serve(self.tiers, call, entry, joined=True, pace=self.pace)
             leased = not anew and self.tiers.store.shared
             result, entry = await self._run(call, call_next, asked, flight)
             landed = ALONE if entry is None else Landed(entry)
         except Exception as error:
-            alone = is_control_flow(error) or isinstance(error, Blocked) or _is_private(call, asked)
+            alone = is_control_flow(error) or isinstance(error, Blocked) or is_private(call, asked)
             landed = ALONE if alone else Landed(error=error)
             raise
         finally:
@@ -259,13 +258,14 @@ class Cache(Middleware):
         try:
             result = await call_next(call if recording is None else call.replace(emit=recording))
         except Exception as error:
-            self._remember(call, asked, flight, error)
+            if not is_private(call, asked):
+                self.errors.put(flight, error)
             raise
         ms = (time.perf_counter() - began) * 1000
         self.tiers.behind.add(call.kind, {"miss": 1, "ms": ms})
         if isinstance(result, ModelResult):
-            _spent(call, result.tokens)
-        entry, why = self._entry(call, asked, result, recording, ms)
+            spent(call, result.tokens)
+        entry, why = entry_for(self.tiers, call, asked, result, recording, ms)
         if entry is not None and not why:
             self.tiers.put(entry, seen)
             call.annotate("cache", key=asked.key, stored=True)
@@ -274,116 +274,3 @@ class Cache(Middleware):
             note = {"why": why, "kind": call.kind, "node": call.path, "at": time.time(), "parts": asked.parts}
             self.tiers.behind.note(asked.key, lambda: orjson.dumps({**note, "parts": brief(asked.parts)}, default=str))
         return result, entry
-
-    def _entry(
-        self, call: Call, asked: Asked, result: Any, recording: Recording | None, ms: float
-    ) -> tuple[Entry | None, str]:
-        """What may be given to others, and why it is not to be kept; None where nobody else may have it."""
-        if why := _whose(call, asked):
-            return None, why
-        try:
-            value = value_of(result, recording) if isinstance(result, ModelResult) else copy_value(result)
-        except Unfaithful as error:
-            return None, f"the result holds a {error}"
-        if call.kind == "retriever":
-            call.tag(*documents_of(result))
-        marks, now, rule = call.guard.marks, self.tiers.clock(), asked.rule
-        spent = marks.notes.get("cache.spent", {}) if marks is not None else {}
-        expires = None if rule.ttl_s is None else now + rule.ttl_s
-        entry = Entry(
-            key=asked.key,
-            kind=call.kind,
-            node=call.path,
-            value=value,
-            created=now,
-            expires=expires,
-            stale_until=expires + rule.stale_s if expires is not None and rule.stale_s else None,
-            ms=round(ms, 3),
-            tokens=int(spent.get("tokens", 0)),
-            micro=int(spent.get("micro", 0)),
-            tags=(*asked.tags, *sorted(marks.tags)) if marks is not None and marks.tags else asked.tags,
-            parts=asked.parts,
-        )
-        return entry, why_not_stored(result) if isinstance(result, ModelResult) else _replaces(call, result)
-
-    async def _hit(self, call: Call, asked: Asked, entry: Entry, *, joined: bool = False) -> Any:
-        age = max(self.tiers.clock() - entry.created, 0.0)
-        told = {
-            "kind": "exact",
-            "key": entry.key,
-            "age_s": round(age, 3),
-            "saved_tokens": entry.tokens,
-            "saved_ms": entry.ms,
-            "saved_micro": entry.micro,
-        }
-        call.annotate("cache", **told, **({"joined": True} if joined else {}))
-        saved = {"saved_ms": entry.ms, "saved_tokens": entry.tokens, "saved_micro": entry.micro}
-        self.tiers.behind.add(call.kind, {"joined" if joined else "hit": 1, **saved})
-        if call.parent is not None and call.parent.kind != "run":
-            call.parent.tag(*entry.tags)
-        if isinstance(call, ModelCall):
-            result, chunks = answer_of(entry.value, call.messages, {"cache": told})
-            await replay(call, result, chunks, entry.value.get("at", ()), self.pace)
-            return result
-        value = copy_value(entry.value)
-        if isinstance(call, ToolCall) and hasattr(value, "tool_call_id"):
-            value.tool_call_id = call.call_id
-        return value
-
-    def _raise_known(self, call: Call, flight: str) -> None:
-        until, error = self._errors.get(flight, (0.0, None))
-        if error is None:
-            return
-        if time.monotonic() < until:
-            call.annotate("cache", kind="error", key=flight.partition("@")[0])
-            self.tiers.behind.add(call.kind, {"error hit": 1})
-            raise error
-        self._errors.pop(flight, None)
-
-    def _remember(self, call: Call, asked: Asked, flight: str, error: Exception) -> None:
-        """An error that would come again is kept in memory for a moment, in this process."""
-        private = _is_private(call, asked)
-        if self.negative_ttl_s and not private and is_deterministic_error(error, self.known_errors):
-            self._errors[flight] = time.monotonic() + self.negative_ttl_s, error
-            if len(self._errors) > MAX_ERRORS:
-                self._errors.popitem(last=False)
-
-
-def _is_private(call: Call, asked: Asked) -> bool:
-    return call.guard.marks is not None and call.guard.marks.private and not asked.user_in_key
-
-
-def _whose(call: Call, asked: Asked) -> str:
-    """Why nobody else may have the result; empty where others may."""
-    marks = call.guard.marks
-    if marks is None:
-        return ""
-    if marks.asked:
-        return "a person was asked on the way"
-    return "it is private to a user who is not in the key" if marks.private and not asked.user_in_key else ""
-
-
-def _replaces(call: Call, result: Any) -> str:
-    """A node may answer with a message that replaces one of its input, by id; another run has other ids."""
-    if not isinstance(call, NodeCall):
-        return ""
-    given = _ids(call.input)
-    return "a message of the result replaces one of the input" if given and given & _ids(result) else ""
-
-
-def _ids(state: Any) -> set[str]:
-    values = state.values() if isinstance(state, dict) else (state,)
-    lists = [value if isinstance(value, list) else [value] for value in values]
-    return {m.id for part in lists for m in part if getattr(m, "response_metadata", None) is not None and m.id}
-
-
-def _spent(call: Call, tokens: int) -> None:
-    """Add what a model call used to it and to every call around it."""
-    marks = call.guard.marks
-    cost = marks.notes.get("cost", {}).get("micro", 0) if marks is not None else 0
-    around: Call | None = call
-    while around is not None:
-        spent = around.guard.mark().notes.setdefault("cache.spent", {"tokens": 0, "micro": 0})
-        spent["tokens"] += tokens
-        spent["micro"] += cost
-        around = around.parent

@@ -14,10 +14,15 @@ __all__ = ["LocalStore", "Recent"]
 
 
 class Recent:
-    """The ``limit`` entries used last, valid for one generation of the store below. For all threads."""
+    """The entries used last, valid for one generation of the store below. For all threads.
 
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
+    At most ``limit`` of them, and of those whose size is known (they have been written or read) at most ``max_bytes``.
+    """
+
+    def __init__(self, limit: int, max_bytes: int = 2**28) -> None:
+        self.limit, self.max_bytes = limit, max_bytes
+        self.bytes = 0
+        self._sizes: dict[str, int] = {}
         self.generation = 0
         self._entries: OrderedDict[str, Entry] = OrderedDict()
         self._lock = threading.Lock()
@@ -30,7 +35,8 @@ class Recent:
         with self._lock:
             if generation != self.generation:
                 self._entries.clear()
-                self.generation = generation
+                self._sizes.clear()
+                self.bytes, self.generation = 0, generation
                 return None
             entry = self._entries.get(key)
             if entry is not None:
@@ -44,12 +50,26 @@ class Recent:
                 self._entries[entry.key] = entry
                 self._entries.move_to_end(entry.key)
                 if len(self._entries) > self.limit:
-                    self._entries.popitem(last=False)
+                    self._forget(next(iter(self._entries)))
+
+    def weigh(self, key: str, size: int) -> None:
+        """Say how many bytes an entry takes, as JSON; the ones used longest ago go when all together are too large."""
+        with self._lock:
+            if key in self._entries:
+                self.bytes += size - self._sizes.get(key, 0)
+                self._sizes[key] = size
+                while self.bytes > self.max_bytes:
+                    self._forget(next(iter(self._entries)))
 
     def drop(self, key: str) -> None:
         """Forget one."""
         with self._lock:
-            self._entries.pop(key, None)
+            if key in self._entries:
+                self._forget(key)
+
+    def _forget(self, key: str) -> None:
+        del self._entries[key]
+        self.bytes -= self._sizes.pop(key, 0)
 
 
 class LocalStore:

@@ -63,10 +63,9 @@ class Tiers:
         generation = self.store.generation()
         entry = self.recent.get(key, generation)
         if entry is None:
-            entry = self._stored(key)
+            entry = self._stored(key, generation)
             if entry is None:
                 return None
-            self.recent.put(entry, generation)
         gone = entry.expires if entry.stale_until is None else entry.stale_until
         return entry if gone is None or self.clock() < gone else None
 
@@ -103,10 +102,15 @@ class Tiers:
         self.behind.close()
         self.store.close()
 
-    def _stored(self, key: str) -> Entry | None:
+    def _stored(self, key: str, generation: int) -> Entry | None:
         try:
             data = self.store.get(key)
-            return None if data is None else read_entry(key, data)
+            if data is None:
+                return None
+            entry = read_entry(key, data)
+            self.recent.put(entry, generation)
+            self.recent.weigh(key, len(data))
+            return entry
         except (ChainopsError, ValueError, OSError) as error:
             self._warn(error)
         except Exception as error:  # noqa: BLE001 - whatever a store raises, the call goes on without it
@@ -118,6 +122,7 @@ class Tiers:
         if len(data) > MAX_ENTRY:
             self.recent.drop(entry.key)
             return None
+        self.recent.weigh(entry.key, len(data))
         return Pending(entry.key, data, entry.gone, (*entry.tags, f"key:{entry.key}"), seen)
 
     def _warn(self, error: Exception) -> None:

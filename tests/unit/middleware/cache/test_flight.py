@@ -229,7 +229,7 @@ async def captured(it):
         raise CallError("only looking")
 
     handler, it.handler = it.handler, behind(it.cache, Slow(keep), it.model)
-    it.cache.negative_ttl_s = 0
+    it.cache.errors.seconds = 0
     with pytest.raises(CallError):
         await it.ask()
     it.handler = handler

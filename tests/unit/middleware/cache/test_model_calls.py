@@ -161,7 +161,7 @@ async def test_an_error_that_would_come_again_is_raised_for_a_moment_and_then_as
         errors.append(caught.value)
     assert it.asked == 1
     assert errors[0] is errors[2]
-    it.cache._errors.clear()
+    it.cache.errors.clear()
     assert (await it.ask()).text == "one"
 
 

@@ -338,6 +338,27 @@ async def test_a_tool_that_asked_a_person_is_not_cached():
         assert (await graph.ainvoke(Command(resume=answer), config))["said"] == answer
 
 
+async def test_a_tool_that_answers_with_an_error_is_not_cached():
+    from langchain_core.tools import ToolException
+
+    @tool
+    async def fails(n: int) -> str:
+        """Fail."""
+        RAN.append(n)
+        raise ToolException("not now")
+
+    fails.handle_tool_error = True
+
+    async def node(state):
+        call = {"name": "fails", "args": {"n": 1}, "id": "c1", "type": "tool_call"}
+        return {"messages": [await fails.ainvoke(call)]}
+
+    graph = graph_of(node, settings={}, cache=Cache(tools=["*"], versions={"*": "1"}))
+    for _ in range(2):
+        assert (await graph.ainvoke({"text": "a"}))["messages"][-1].status == "error"
+    assert RAN == [1, 1]
+
+
 class Shelf(BaseRetriever):
     documents: list[Document]
 
