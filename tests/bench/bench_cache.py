@@ -7,8 +7,8 @@ process (threads included).
 * LangGraph's async ``SqliteCache`` hit (its key function and ``aget``) / an exact hit at the node, through the layer;
   the call objects, which a run makes with and without a cache, are made before
 * a bare ``diskcache`` get of the same bytes (key known) / a get from our tiers (key known): LRU; disk tier, decoded
-* what a write costs the caller: copying the answer and putting it, in microseconds (the first of each round, which wakes
-  the thread and finds cold processor caches, for itself); diskcache's set / that
+* what a write costs the caller: copying the answer and putting it, in microseconds (for itself the first of each
+  round, which wakes the thread and finds cold processor caches); diskcache's set / that
 * a model call answered from the cache, through the layer, in microseconds: key of 10 messages included
 * 1,000 equal calls at once: how often the model ran
 """
