@@ -9,12 +9,13 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from chainops.errors import MissingExtra, SetupError
 
-__all__ = ["library", "library_id", "library_log", "schema_grammar"]
+__all__ = ["GPU_KINDS", "Device", "devices", "library", "library_id", "library_log", "schema_grammar"]
 
 WARN, ERROR = 3, 4
 
@@ -54,6 +55,40 @@ def library_id() -> str:
     """Version and instruction sets of the loaded library: a probe's verdict is valid for exactly this."""
     lib = library()
     return f"{lib.llama_version().decode()} {lib.llama_print_system_info().decode()}"
+
+
+GPU_KINDS = (1, 2)
+"""``ggml_backend_dev_type`` of a GPU with memory of its own, and of one that shares the machine's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Something that the loaded library can compute on; sizes are bytes."""
+
+    name: str
+    kind: int
+    free: int
+    total: int
+
+
+def devices() -> list[Device]:
+    """The devices of the loaded library; empty where it does not offer the functions that tell."""
+    handle = library()._lib  # its dependencies are searched as well
+    try:
+        count, get = handle.ggml_backend_dev_count, handle.ggml_backend_dev_get
+        name, kind, memory = (getattr(handle, f"ggml_backend_dev_{what}") for what in ("name", "type", "memory"))
+    except AttributeError:
+        return []
+    count.restype, get.restype, name.restype = ctypes.c_size_t, ctypes.c_void_p, ctypes.c_char_p
+    get.argtypes, name.argtypes, kind.argtypes = [ctypes.c_size_t], [ctypes.c_void_p], [ctypes.c_void_p]
+    memory.argtypes = [ctypes.c_void_p, ctypes.POINTER(ctypes.c_size_t), ctypes.POINTER(ctypes.c_size_t)]
+    memory.restype = None
+    found = []
+    for number in range(count()):
+        device, free, total = get(number), ctypes.c_size_t(), ctypes.c_size_t()
+        memory(device, ctypes.byref(free), ctypes.byref(total))
+        found.append(Device((name(device) or b"").decode(errors="replace"), kind(device), free.value, total.value))
+    return found
 
 
 def schema_grammar(schema: str) -> str:

@@ -13,7 +13,7 @@ from chainops.engines.llama.probe import ensure_probed
 from chainops.engines.llama.prompt import PromptEncoder
 from chainops.engines.llama.template import ChatTemplate
 
-__all__ = ["DEFAULT_CONTEXT", "Loaded", "ModelOptions", "load"]
+__all__ = ["DEFAULT_CONTEXT", "Loaded", "ModelOptions", "load", "threads_for"]
 
 DEFAULT_CONTEXT = 4096
 SMALL_FILE = 100_000_000
@@ -78,7 +78,7 @@ def load(options: ModelOptions) -> Loaded:
     context = ContextOptions(
         n_ctx=n_ctx,
         n_batch=min(options.n_batch, n_ctx),
-        n_threads=options.n_threads or (1 if file.size < SMALL_FILE else _cores()),
+        n_threads=options.n_threads or threads_for(file),
         n_gpu_layers=options.n_gpu_layers,
         flash_attn=options.flash_attn,
     )
@@ -91,7 +91,10 @@ def load(options: ModelOptions) -> Loaded:
     return Loaded(native, encoder, sha256)
 
 
-def _cores() -> int:
+def threads_for(file: ModelFile) -> int:
+    """How many threads compute when nobody says: 1 for files below 100 MB, else one per core."""
+    if file.size < SMALL_FILE:
+        return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
