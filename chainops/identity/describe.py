@@ -9,6 +9,7 @@ import inspect
 import math
 import re
 import sys
+import weakref
 from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
@@ -160,7 +161,8 @@ class _Reader:
                 return found
             return {**found, "schema": _schema(cls), "members": self._members(cls, place)}  # made while running
         bases = [self.read(base, place) for base in cls.__bases__ if base is not object]
-        return {"kind": "class", "name": _path(cls), "bases": bases, "members": self._members(cls, place)}
+        parts = {"bases": bases, "schema": _schema(cls), "members": self._members(cls, place)}
+        return {"kind": "class", "name": _path(cls), **parts}
 
     def _members(self, cls: type, place: str) -> dict[str, Any]:
         """The methods and plain values that a class defines itself."""
@@ -213,6 +215,30 @@ def _without_secrets(obj: Any, values: Mapping[str, Any]) -> dict[str, Any]:
     names = getattr(obj, "lc_secrets", None)
     secret = names.keys() if isinstance(names, Mapping) else ()
     return {k: v for k, v in values.items() if k not in secret}
+
+
+def _speaks(obj: Any) -> bool:
+    """Whether it has the attribute, not asking ``__getattr__``: some objects say yes to every name."""
+    name = "chainops_identity"
+    return name in (getattr(obj, "__dict__", None) or ()) or any(name in vars(cls) for cls in type(obj).__mro__)
+
+
+def _called(own: Any) -> Any:
+    return own() if callable(own) else own
+
+
+_schemas: weakref.WeakKeyDictionary[type, str | None] = weakref.WeakKeyDictionary()
+
+
+def _schema(cls: type) -> str | None:
+    """What a class of arguments accepts, where that can be said as a JSON schema. Takes milliseconds the first time."""
+    if cls not in _schemas:
+        schema = getattr(cls, "model_json_schema", None)
+        try:
+            _schemas[cls] = None if schema is None else digest(schema())
+        except Exception:  # noqa: BLE001 - Pydantic has errors of its own for each thing that has no schema
+            _schemas[cls] = None
+    return _schemas[cls]
 
 
 def _speaks(obj: Any) -> bool:

@@ -15,6 +15,7 @@ from chainops.identity import identity_of
 from chainops.middleware.cache.key import canonical, configurable_of, digest_of, digest_text, messages_key
 from chainops.middleware.cache.policy import is_pure, why_not_model
 from chainops.middleware.cache.rules import Rule, rule_of
+from chainops.store.cache import Unfaithful
 
 __all__ = ["Asked", "Asking", "NotCached"]
 
@@ -96,8 +97,8 @@ class Asking:
             "messages": messages_key(call.messages),
             "model": identity,
             "stop": None if call.stop is None else list(call.stop),
-            "tools": canonical(call.params.get("tools")),
-            "params": canonical({k: v for k, v in call.params.items() if k != "tools" and v is not None}),
+            "tools": _option(call.params.get("tools")),
+            "params": {k: _option(v) for k, v in call.params.items() if k != "tools" and v is not None},
         }
         if call.guard.marks is not None and (used := _prompts(call.guard.marks.tags)):
             parts["prompts"] = used
@@ -189,6 +190,20 @@ class Asking:
 
     def _declared(self, name: str) -> str:
         return next((version for glob, version in self.versions.items() if fnmatchcase(name, glob)), "")
+
+
+def _option(value: Any) -> Any:
+    """A keyword of a model call; of a class or function (the form of an answer, a tool), what it is.
+
+    Raises ``Unfaithful`` where that cannot be told.
+    """
+    try:
+        return canonical(value)
+    except Unfaithful:
+        identity = identity_of(value)
+        if not identity["stable"]:
+            raise
+        return {"$": "identity", "v": identity}
 
 
 def _prompts(tags: set[str]) -> list[str]:

@@ -23,7 +23,7 @@ from chainops.calls import (
     ToolCall,
     ToolNext,
 )
-from chainops.errors import Blocked, is_control_flow
+from chainops.errors import Blocked, SetupError, is_control_flow
 from chainops.middleware.cache.answers import entry_for, is_private, serve, spent
 from chainops.middleware.cache.asking import Asked, Asking, NotCached
 from chainops.middleware.cache.flight import ALONE, LEAD, Flights, Landed
@@ -121,7 +121,9 @@ class Cache(Middleware):
         """Nodes and tasks that ask for it."""
         try:
             asked = await self.asking.node(call)
-        except (NotCached, Unfaithful) as why:
+        except SetupError:
+            raise
+        except Exception as why:  # noqa: BLE001 - a key that cannot be made never breaks a call
             return await self._uncached(call, call_next, why)
         return await self._through(call, call_next, asked)
 
@@ -129,7 +131,9 @@ class Cache(Middleware):
         """Model calls whose answer would be the same."""
         try:
             asked = await self.asking.model(call)
-        except (NotCached, Unfaithful) as why:
+        except SetupError:
+            raise
+        except Exception as why:  # noqa: BLE001 - a key that cannot be made never breaks a call
             result: ModelResult = await self._uncached(call, call_next, why)
             spent(call, result.tokens)
             return result
@@ -139,7 +143,9 @@ class Cache(Middleware):
         """Retrievers, and tools without side effects."""
         try:
             asked = await self.asking.tool(call)
-        except (NotCached, Unfaithful) as why:
+        except SetupError:
+            raise
+        except Exception as why:  # noqa: BLE001 - a key that cannot be made never breaks a call
             return await self._uncached(call, call_next, why)
         return await self._through(call, call_next, asked)
 
@@ -157,7 +163,11 @@ class Cache(Middleware):
 
     async def _uncached(self, call: Call, call_next: Handler, why: Exception) -> Any:
         if not (isinstance(why, NotCached) and why.silent):
-            reason = str(why) if isinstance(why, NotCached) else f"the input holds a {why}"
+            reason = str(why)
+            if isinstance(why, Unfaithful):
+                reason = f"the input holds a {why}"
+            elif not isinstance(why, NotCached):
+                reason = f"no key could be made: {why!r}"
             call.annotate("cache", stored=False, why=reason)
             self.tiers.behind.add(call.kind, {"not cacheable": 1})
             self._note_once(call, reason)

@@ -109,6 +109,24 @@ async def test_whatever_the_answer_depends_on_is_in_the_key(desk, change):
     assert (await it.ask(**change)).text == "two"
 
 
+def form(**fields):
+    from pydantic import create_model
+
+    return create_model("Form", **fields)
+
+
+async def test_the_form_of_an_answer_may_be_a_class_and_is_in_the_key(desk):
+    it = desk(["one", "two", "three", "four"])
+
+    async def ask(wanted):
+        return (await it.ask(params={"temperature": 0, "response_format": wanted})).text
+
+    assert [await ask(form(name=(str, ...))) for _ in range(2)] == ["one", "one"]
+    assert await ask(form(name=(int, ...))) == "two"
+    assert [await ask(object()) for _ in range(2)] == ["three", "four"]
+    assert it.notes.last()["why"] == "the input holds a builtins.object"
+
+
 async def test_another_model_is_another_key(desk):
     it = desk(["one", "two"])
     await it.ask()

@@ -215,6 +215,23 @@ async def test_results_that_belong_to_one_run_are_not_cached(result):
     assert seen.notes.last()["stored"] is False
 
 
+@pytest.mark.parametrize("what", ["itself", "a surrogate", "an object"])
+async def test_states_of_which_no_key_can_be_made_run_uncached(what):
+    state = {"text": "\ud800" if what == "a surrogate" else "a"}
+    loop = []
+    loop.append(loop)
+    given = {"itself": loop, "a surrogate": "\ud800", "an object": object()}[what]
+    seen = Seen()
+    builder = StateGraph(dict)
+    builder.add_node("node", lambda state: RAN.append(1) or {"said": "x"}, metadata={"chainops": {"cache": counted()}})
+    builder.add_edge(START, "node")
+    graph = instrument(builder.compile(), [seen, Cache()])
+    for _ in range(2):
+        assert (await graph.ainvoke({**state, "given": given}))["said"] == "x"
+    assert RAN == [1, 1]
+    assert seen.notes.last()["why"]
+
+
 async def test_a_failing_node_fails_each_time():
     async def fails(state):
         RAN.append(1)
