@@ -241,27 +241,6 @@ def _schema(cls: type) -> str | None:
     return _schemas[cls]
 
 
-def _speaks(obj: Any) -> bool:
-    """Whether it has the attribute, not asking ``__getattr__``: some objects say yes to every name."""
-    name = "chainops_identity"
-    return name in (getattr(obj, "__dict__", None) or ()) or any(name in vars(cls) for cls in type(obj).__mro__)
-
-
-def _called(own: Any) -> Any:
-    return own() if callable(own) else own
-
-
-def _schema(cls: type) -> str | None:
-    """What a class of arguments accepts, where that can be said as a JSON schema."""
-    schema = getattr(cls, "model_json_schema", None)
-    if schema is None:
-        return None
-    try:
-        return digest(schema())
-    except Exception:  # noqa: BLE001 - Pydantic has errors of its own for each thing that has no schema
-        return None
-
-
 def _path(cls: type) -> str:
     return f"{module_name(cls.__module__)}.{cls.__qualname__}"
 
