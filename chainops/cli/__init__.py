@@ -22,8 +22,8 @@ _GROUPS = {
     "db": "Create, check, back up and compact the trace file.",
     "demo": "Run the support desk on the shipped model, and show its trace.",
     "docs": "Read the documentation offline.",
-    "prompt": "Prompts in versions: add, list, show, diff, render, test, promote, split, sync, import, export.",
     "model": "Local models: add, list, show, verify, fit, run, bench, remove.",
+    "prompt": "Prompts in versions: add, list, show, diff, render, test, promote, split, sync, import, export.",
     "trace": "Look at recorded runs: list, show, tail, search, export, prune.",
 }
 

@@ -119,6 +119,10 @@ def run_model(
     max_tokens: Annotated[int, typer.Option("--max-tokens", min=1, help="The longest answer.")] = 512,
     temperature: Annotated[float, typer.Option("--temperature", min=0, help="0: always the likeliest token.")] = 0.0,
     seed: Annotated[int | None, typer.Option("--seed", help="Same seed, same text.")] = None,
+    adapter: Annotated[
+        list[str] | None,
+        typer.Option("--adapter", metavar="WHAT[=SCALE]", help="A LoRA adapter: a file or a registered name; again."),
+    ] = None,
     ctx: Context = None,
     threads: Threads = None,
     as_json: Json = False,
@@ -129,7 +133,9 @@ def run_model(
     questions = [sys.stdin.read() if text == "-" else text for text in prompt or ()]
     if not questions:
         raise SetupError("There is nothing to ask", hint="Give a text, or - to read it from stdin.", code="setup.args")
-    opened = _model(model, db, n_ctx=ctx, n_threads=threads)
+    scales = dict(map(_scaled, adapter or ()))
+    named = {what: what for what in scales} or None
+    opened = _model(model, db, n_ctx=ctx, n_threads=threads, adapters=named, adapter=scales or None)
     try:
         talk: list[tuple[str, Any]] = [("system", system)] if system else []
         for question in questions:
@@ -153,6 +159,19 @@ def run_model(
             )
     finally:
         opened.close()
+
+
+def _scaled(text: str) -> tuple[str, float]:
+    """An adapter and its scale, from WHAT or WHAT=SCALE."""
+    from chainops.errors import SetupError
+
+    what, _, scale = text.rpartition("=") if "=" in text else (text, "", "1")
+    try:
+        return what, float(scale)
+    except ValueError:
+        raise SetupError(
+            f"--adapter {text!r}: {scale!r} is no number", hint="Write FILE=0.5, for example.", code="setup.args"
+        ) from None
 
 
 def bench(

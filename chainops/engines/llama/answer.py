@@ -92,10 +92,12 @@ class Answer:
     def _metadata(self) -> dict[str, Any]:
         end = self._end()
         called = end.reason == "stop" and any(call.args is not None for call in self._calls)
+        used = [{"name": use.name, "sha256": use.sha256, "scale": use.scale} for use in end.adapters]
         return {
             "model_name": self._model_name,
             "model_provider": "llama.cpp",
             "model_sha256": self.session.sha256,
+            **({"adapters": used} if used else {}),
             "finish_reason": "tool_calls" if called else end.reason,
             "timings": {
                 "queue_ms": end.queue_ms,

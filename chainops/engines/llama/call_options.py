@@ -23,7 +23,7 @@ RANGES: dict[str, tuple[float, float]] = {
 }
 WHOLE = frozenset({"top_k", "max_tokens", "seed"})
 MAY_BE_NONE = frozenset({"seed", "max_tokens", "timeout"})
-OTHER = frozenset({"tools", "tool_choice", "parallel_tool_calls", "model", "stream"})
+OTHER = frozenset({"adapter", "tools", "tool_choice", "parallel_tool_calls", "model", "stream"})
 RESERVED_CHOICES = frozenset({"auto", "none", "any", "required"})
 
 

@@ -7,13 +7,12 @@ import difflib
 import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel, LanguageModelInput, ModelProfile
+from langchain_core.language_models import LanguageModelInput, ModelProfile
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
@@ -22,9 +21,11 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import Field, PrivateAttr, model_validator
 
+from chainops.engines.llama.adapters import WithAdapters
 from chainops.engines.llama.answer import Answer
 from chainops.engines.llama.call_options import make_ask, tool_choice_name
 from chainops.engines.llama.gguf import peek_metadata
+from chainops.engines.llama.library import library_version
 from chainops.engines.llama.loading import DEFAULT_CONTEXT, ModelOptions
 from chainops.engines.llama.messages import as_dicts
 from chainops.engines.llama.model_file import known_sha256
@@ -37,7 +38,7 @@ NO_MEANING_HERE = frozenset({"api_key", "max_retries"})
 """Parameters that LangChain passes to every chat model; a model in this process has no use for them."""
 
 
-class ChatLlama(BaseChatModel):
+class ChatLlama(WithAdapters):
     """A local model, run by llama.cpp in this process: streaming, tools, usage and timings.
 
     The model is loaded at the first call, in its own thread, and shared by all ``ChatLlama`` of this process with the
@@ -142,7 +143,7 @@ class ChatLlama(BaseChatModel):
     @property
     def _identifying_params(self) -> dict[str, Any]:
         names = ("sha256", "n_ctx", "chat_template", "temperature", "top_k", "top_p", "min_p", "repeat_penalty", "seed")
-        chosen = {name: getattr(self, name) for name in (*names, "max_tokens", "stop", "flash_attn")}
+        chosen = {name: getattr(self, name) for name in (*names, "max_tokens", "stop", "flash_attn", "adapter")}
         return {"model_path": self.model_path, "model_name": self.model_name, **chosen}
 
     def chainops_identity(self) -> dict[str, Any]:
@@ -162,7 +163,8 @@ class ChatLlama(BaseChatModel):
             "flash_attn": self.flash_attn,
             "template": hashlib.sha256(self.chat_template.encode()).hexdigest() if self.chat_template else "the file's",
             "sampling": {name: getattr(self, name) for name in sampling},
-            "llama_cpp": _library_version(),
+            "llama_cpp": library_version(),
+            **self.adapters_identity(),
         }
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
@@ -235,6 +237,7 @@ class ChatLlama(BaseChatModel):
         defaults = {name: getattr(self, name) for name in ("temperature", "top_k", "top_p", "min_p", "repeat_penalty")}
         defaults |= {"seed": self.seed, "max_tokens": self.max_tokens, "timeout": self.timeout}
         ask = make_ask(as_dicts(messages), self._stop_list(stop), defaults, kwargs, model_name=self.model_name)
+        ask = replace(ask, adapters=self.chosen_adapters(kwargs.get("adapter", self.adapter)))
         return Answer(self.session, ask, model_name=self.model_name, with_tools=ask.tools_callable)
 
     def _generate(
@@ -288,12 +291,3 @@ class ChatLlama(BaseChatModel):
             async for event in events:
                 for chunk in answer.chunks(event):
                     yield ChatGenerationChunk(message=chunk)
-
-
-@cache
-def _library_version() -> str | None:
-    """Answers may differ between versions of llama.cpp in the last digit, and so in the next token."""
-    try:
-        return version("llama-cpp-python")
-    except PackageNotFoundError:
-        return None

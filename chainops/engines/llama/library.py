@@ -11,11 +11,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from chainops.errors import MissingExtra, SetupError
 
-__all__ = ["GPU_KINDS", "Device", "devices", "library", "library_id", "library_log", "schema_grammar"]
+__all__ = [
+    "GPU_KINDS",
+    "Device",
+    "devices",
+    "library",
+    "library_id",
+    "library_log",
+    "library_version",
+    "schema_grammar",
+]
 
 WARN, ERROR = 3, 4
 
@@ -49,6 +59,15 @@ def library() -> Any:
     lib.llama_log_set(library_log(lib).silence, None)
     lib.llama_backend_init()
     return lib
+
+
+@cache
+def library_version() -> str | None:
+    """Version of the installed package, without loading it. Answers may differ between versions in the last digit."""
+    try:
+        return version("llama-cpp-python")
+    except PackageNotFoundError:
+        return None
 
 
 def library_id() -> str:

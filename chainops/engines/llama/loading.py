@@ -54,6 +54,7 @@ class Loaded:
     native: Native
     encoder: PromptEncoder
     sha256: str
+    file: ModelFile
 
 
 def load(options: ModelOptions) -> Loaded:
@@ -88,7 +89,7 @@ def load(options: ModelOptions) -> Loaded:
         return native.tokenize(text, special=special, start=start)
 
     encoder = PromptEncoder(template, tokenize, control=vocabulary.control(), bos_token=vocabulary.text("bos"))
-    return Loaded(native, encoder, sha256)
+    return Loaded(native, encoder, sha256, file)
 
 
 def threads_for(file: ModelFile) -> int:

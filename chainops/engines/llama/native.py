@@ -116,6 +116,34 @@ class Native:
             params.abort_callback_data = ctypes.cast(self._abort_flag, ctypes.c_void_p)
         return params
 
+    def load_adapter(self, path: Path) -> Any:
+        """An adapter in memory, freed with the model. The file must have passed ``check_adapter_file``.
+
+        Raises:
+            SetupError: code ``setup.adapter``: llama.cpp refuses it.
+        """
+        with library_log(self.lib).recording(self.lib):
+            adapter = self.lib.llama_adapter_lora_init(self._model, os.fsencode(path))
+            if not adapter:
+                raise SetupError(
+                    f"llama.cpp cannot load the adapter {path}: {library_log(self.lib).reason}",
+                    hint="Give a LoRA adapter in GGUF form that was made from exactly this model.",
+                    code="setup.adapter",
+                )
+        return adapter
+
+    def use_adapters(self, adapters: Sequence[tuple[Any, float]]) -> None:
+        """Add these, each times its scale, to the weights from now on, and none else. What is cached stays as it was.
+
+        Raises:
+            CallError: code ``call.adapter``.
+        """
+        count = len(adapters)
+        handles = (self.lib.llama_adapter_lora_p_ctypes * count)(*(handle for handle, _ in adapters))
+        scales = (ctypes.c_float * count)(*(scale for _, scale in adapters))
+        if self.lib.llama_set_adapters_lora(self._context, handles, count, scales):
+            raise CallError(f"llama.cpp does not take {count} adapters", code="call.adapter")
+
     def tokenize(self, text: str, *, special: bool, start: bool = False) -> list[int]:
         """Token ids of ``text``. ``special``: control tokens are recognised; ``start``: begin of a prompt."""
         raw = text.encode(errors="replace")

@@ -218,4 +218,20 @@ def open_registered(ref: str, *, path: str | Path = "chainops.db", **options: An
     version = find(path, ref)
     content = version.value()
     _checked(version)
-    return ChatLlama(model_path=content["path"], sha256=content["sha256"], **options)
+    adapters = {name: _adapter(path, wanted, version) for name, wanted in (options.pop("adapters", None) or {}).items()}
+    return ChatLlama(model_path=content["path"], sha256=content["sha256"], adapters=adapters, **options)
+
+
+def _adapter(db: str | Path, wanted: Any, base: ArtifactVersion) -> Any:
+    """The file of a registered adapter that is for ``base``; what is no registered name is left as it is."""
+    name = str(wanted).partition("@")[0]
+    if not isinstance(wanted, str) or name not in Registry(db, KIND).look().entries:
+        return wanted
+    content = find(db, wanted).value()
+    if content["type"] != ADAPTER or content["base"]["sha256"] != base.value()["sha256"]:
+        raise SetupError(
+            f"{wanted!r} is no adapter for {base.name!r} version {base.version}",
+            hint="Name an adapter that was added with --base of exactly this model.",
+            code="setup.adapter",
+        )
+    return {"path": content["path"], "sha256": content["sha256"]}

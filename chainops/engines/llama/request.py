@@ -9,7 +9,17 @@ from typing import Any, Literal
 
 from chainops.engines.llama.sampling import Sampling
 
-__all__ = ["Ask", "Event", "Finished", "Request"]
+__all__ = ["AdapterUse", "Ask", "Event", "Finished", "Request"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterUse:
+    """A LoRA adapter for one call: its file (``sha256`` empty: not compared) and how much of it."""
+
+    name: str
+    path: str
+    sha256: str = ""
+    scale: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +35,7 @@ class Ask:
         stop: the answer ends before the first of these strings.
         forced: name of the tool that must be called, or "any"; empty: nothing is forced.
         timeout: seconds from now until the call fails; None: never.
+        adapters: what is added to the weights, for this call only.
     """
 
     messages: Sequence[Mapping[str, Any]]
@@ -35,6 +46,7 @@ class Ask:
     stop: tuple[str, ...] = ()
     forced: str = ""
     timeout: float | None = None
+    adapters: tuple[AdapterUse, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +62,7 @@ class Finished:
         prefill_ms: computing the prompt.
         ttft_ms: from the call to the first token.
         decode_ms: from the end of the prompt to the end of the answer.
+        adapters: what was added to the weights, with the hashes of the files.
     """
 
     reason: Literal["stop", "length"]
@@ -60,6 +73,7 @@ class Finished:
     prefill_ms: float
     ttft_ms: float
     decode_ms: float
+    adapters: tuple[AdapterUse, ...] = ()
 
     @property
     def tokens_per_second(self) -> float:

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Literal
 
+from chainops.engines.llama.adapting import Adapting
 from chainops.engines.llama.failures import ContextOverflow, ModelClosed, ModelTimeout
 from chainops.engines.llama.loading import Loaded
 from chainops.engines.llama.request import Finished, Request
@@ -39,6 +40,7 @@ class Worker:
     def __init__(self, loaded: Loaded, stats: Stats) -> None:
         self._loaded, self._native, self._stats = loaded, loaded.native, stats
         self._resident: list[int] = []
+        self._adapting = Adapting(loaded)
 
     def run(self, request: Request) -> None:
         """Answer ``request``; every outcome but a cancellation is delivered to it. Raises nothing."""
@@ -63,6 +65,10 @@ class Worker:
         prompt = self._loaded.encoder.encode(ask.messages, ask.tools)
         if not prompt or len(prompt) + 1 > self._native.n_ctx:
             raise ContextOverflow(len(prompt), self._native.n_ctx)
+        adapters, changed = self._adapting.use(ask.adapters)
+        if changed:
+            self._native.clear()
+            self._resident.clear()
         grammar = tool_grammar(ask.tools, ask.forced) if ask.forced else ""
         sampler = Sampler(self._native, ask.sampling, grammar)
         try:
@@ -80,6 +86,7 @@ class Worker:
             prefill_ms=_ms(ready - began),
             ttft_ms=_ms(first - request.submitted),
             decode_ms=_ms(time.monotonic() - ready),
+            adapters=adapters,
         )
 
     def _check(self, request: Request) -> None:

@@ -178,3 +178,13 @@ def test_what_is_no_adapter_for_the_model_is_not_registered(cli, added, adapter,
         with pytest.raises(SetupError) as caught:
             cli(app, "add", *words)
         assert caught.value.code == code, words
+
+
+def test_run_asks_with_adapters_by_name_and_by_file(cli, added, adapter):
+    cli(app, "add", "formal", adapter, "--base", "desk")
+    for what in ("formal", adapter):
+        row = rows(cli(app, "run", "desk", "hi", "--adapter", f"{what}=0.5", "--json", "--max-tokens", "2"))
+        assert [used["scale"] for used in row["metadata"]["adapters"]] == [0.5]
+    with pytest.raises(SetupError) as caught:
+        cli(app, "run", "desk", "hi", "--adapter", "formal=much")
+    assert caught.value.code == "setup.args"
