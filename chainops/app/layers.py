@@ -20,10 +20,12 @@ def _trace(settings: Settings) -> Middleware:
 
 
 def _prompts(settings: Settings) -> Middleware:
+    from chainops.app.embedder import embedder_of
     from chainops.middleware.prompts import Prompts
 
     options = settings.prompts.model_dump()
-    return Prompts(**{**options, "path": settings.prompts.path or settings.trace.path})
+    path = settings.prompts.path or settings.trace.path
+    return Prompts(**{**options, "path": path, "embedder": embedder_of(settings)})
 
 
 def _cache(settings: Settings) -> Middleware:

@@ -21,6 +21,7 @@ _GROUPS = {
     "chain": "Versions of whole chains: freeze, list, show, diff, reproduce.",
     "db": "Create, check, back up and compact the trace file.",
     "demo": "Run the support desk on the shipped model, and show its trace.",
+    "embedder": "The model that turns texts into vectors: export, show.",
     "docs": "Read the documentation offline.",
     "model": "Local models: add, list, show, verify, fit, run, bench, remove.",
     "prompt": "Prompts in versions: add, list, show, diff, render, test, promote, split, sync, import, export.",

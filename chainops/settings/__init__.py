@@ -2,6 +2,7 @@
 
 from chainops.settings.cache import CacheSettings
 from chainops.settings.chain import ChainSettings
+from chainops.settings.embeddings import EmbeddingSettings
 from chainops.settings.load import load_settings
 from chainops.settings.pipeline import PipelineSettings
 from chainops.settings.prompts import PromptSettings
@@ -11,6 +12,7 @@ from chainops.settings.tree import Settings
 __all__ = [
     "CacheSettings",
     "ChainSettings",
+    "EmbeddingSettings",
     "PipelineSettings",
     "PromptSettings",
     "Settings",

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from chainops.settings.cache import CacheSettings
 from chainops.settings.chain import ChainSettings
+from chainops.settings.embeddings import EmbeddingSettings
 from chainops.settings.pipeline import PipelineSettings
 from chainops.settings.prompts import PromptSettings
 from chainops.settings.section import Section
@@ -24,5 +25,6 @@ class Settings(Section):
     prompts: PromptSettings = PromptSettings()
     cache: CacheSettings = CacheSettings()
     chain: ChainSettings = ChainSettings()
+    embeddings: EmbeddingSettings = EmbeddingSettings()
     nodes: dict[str, dict[str, Any]] = Field(default_factory=dict)
     plugins: dict[str, dict[str, Any]] = Field(default_factory=dict)

@@ -35,6 +35,11 @@ def page_ids(found: list[Page]) -> list[str]:
 
 def missing_for(block: Block) -> str:
     """Why this block cannot run here; empty when it can."""
+    if "engines.embeddings" in block.text:
+        from chainops.engines.embeddings.place import MODEL, default_place
+
+        made = (default_place() / MODEL).is_file() and importlib.util.find_spec("onnxruntime") is not None
+        return "" if made else "needs the embedder: make embedder"
     if not re.search(r"ChatLlama|tiny_model|\.gguf", block.text):
         return ""
     if importlib.util.find_spec("llama_cpp") is None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from chainops.middleware.prompts.content import Reasoning
 from chainops.middleware.prompts.file import parse_prompt
 from chainops.middleware.prompts.reasoning import ReasoningSplitter, split_reasoning
 from chainops.middleware.prompts.template import CompiledPrompt
+from chainops.middleware.trace import Trace
 from chainops.store.artifacts import Artifacts
 from chainops.testing import ScriptedModel
 
@@ -136,6 +140,59 @@ def test_a_prompt_that_chooses_its_examples_says_so_where_there_is_no_embedder()
     assert "What is the capital of Germany?" in prompt.render({"question": "Rome?"}, {"p": [1]}).text
 
 
+async def test_the_examples_most_like_the_question_are_chosen_and_noted(embedder: Any, tmp_path: Path) -> None:
+    text = """\
+---
+inputs: {properties: {question: {type: string}}, required: [question]}
+few_shot:
+  choose: similar
+  k: 2
+  like: question
+  examples:
+    - {user: "What is the capital of France?", assistant: Paris}
+    - {user: "How many cents has a euro?", assistant: "100"}
+    - {user: "What is the capital of Germany?", assistant: Berlin}
+    - {user: "Who wrote Faust?", assistant: Goethe}
+---
+{{ question }}
+"""
+    shop = Shop(tmp_path / "prompts.db")
+    shop.put("capital", text)
+    model = ScriptedModel(["Rome"], repeat=True)
+    trace = Trace(shop.path)
+    made = shop.graph(model, "capital", layers=[trace], embedder=embedder)
+    asked = {"messages": [HumanMessage("What is the capital of Italy?")]}
+    await made.ainvoke(asked)
+    turns = [message.text for message in model.calls[0]]
+    assert sorted(turns[1:4:2]) == ["Berlin", "Paris"] and turns[4] == "What is the capital of Italy?"
+    await made.ainvoke(asked)
+    assert [m.text for m in model.calls[1]] == turns
+    trace.close()
+    with closing(sqlite3.connect(shop.path)) as db:
+        rows = db.execute("SELECT attributes FROM span WHERE kind = 'node'").fetchall()
+    assert sorted(json.loads(rows[0][0])["prompts"]["capital"]["examples"]["capital"]) == [0, 2]
+
+
+def test_a_synchronous_node_may_choose_examples_too(embedder: Any, tmp_path: Path) -> None:
+    shop = Shop(tmp_path / "prompts.db")
+    similar = "few_shot:\n  choose: similar\n  k: 1\n  like: question\n"
+    shop.put(
+        "capital",
+        CAPITALS.replace("few_shot:\n", similar).replace("{q:", "{question:").replace("shot.q", "shot.question"),
+    )
+
+    def answer(state: MessagesState) -> dict[str, Any]:
+        text = chainops.prompt("capital").render(question="Which city is the capital of Germany?").text
+        return {"messages": [("ai", text)]}
+
+    builder = StateGraph(MessagesState)
+    builder.add_node("answer", answer)
+    builder.add_edge(START, "answer")
+    made = instrument(builder.compile(), Pipeline([Prompts(shop.path, embedder=embedder)]))
+    text = made.invoke({"messages": []})["messages"][-1].text
+    assert "Berlin" in text and "Paris" not in text
+
+
 # reasoning
 
 
@@ -199,7 +256,7 @@ class Shop:
             self.store.move("prompt", name, label, version, who="ann")
         return version
 
-    def graph(self, model: ScriptedModel, prompt: str, **options: Any) -> Any:
+    def graph(self, model: ScriptedModel, prompt: str, layers: Any = (), **options: Any) -> Any:
         async def answer(state: MessagesState) -> dict[str, Any]:
             asked = chainops.prompt(prompt)
             messages = await asked.amessages(question=state["messages"][-1].text)
@@ -208,7 +265,7 @@ class Shop:
         builder = StateGraph(MessagesState)
         builder.add_node("answer", answer)
         builder.add_edge(START, "answer")
-        return instrument(builder.compile(), Pipeline([Prompts(self.path, max_age_s=0, **options)]))
+        return instrument(builder.compile(), Pipeline([*layers, Prompts(self.path, max_age_s=0, **options)]))
 
 
 @pytest.fixture

@@ -1,0 +1,7 @@
+"""Texts as vectors, in this process: one shared embedder per model, fed in batches, cached by content."""
+
+from chainops.engines.embeddings.langchain import LocalEmbeddings
+from chainops.engines.embeddings.place import default_place
+from chainops.engines.embeddings.shared import BatchedEmbedder, LazyEmbedder, embedder
+
+__all__ = ["BatchedEmbedder", "LazyEmbedder", "LocalEmbeddings", "default_place", "embedder"]

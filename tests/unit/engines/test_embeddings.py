@@ -1,0 +1,173 @@
+"""The embedder: numbers, batches, cache, errors, LangChain's own tests."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from langchain_core.embeddings import Embeddings
+from langchain_tests.integration_tests import EmbeddingsIntegrationTests
+from langchain_tests.unit_tests import EmbeddingsUnitTests
+
+from chainops.engines.embeddings import BatchedEmbedder, LazyEmbedder, LocalEmbeddings
+from chainops.engines.embeddings import embedder as shared
+from chainops.engines.embeddings.place import CARD, MODEL, TOKENIZER, default_place, open_folder
+from chainops.errors import SetupError
+
+TEXTS = ["The cat sits on the mat", "A cat is on a rug", "Quarterly revenue rose"]
+COSINES = [[1.0, 0.6911, -0.0272], [0.6911, 1.0, 0.0394], [-0.0272, 0.0394, 1.0]]
+"""What sentence-transformers 6.2 on torch 2.13 gives for TEXTS, rounded; the vectors differ by 2e-7 at most."""
+
+
+class Counting:
+    """A model that counts; its vectors are those of the real one."""
+
+    def __init__(self, real: BatchedEmbedder) -> None:
+        self.real, self.calls = real, list[list[str]]()
+        self.identity, self.dimensions = "counting", real.dimensions
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def vectors(self, texts: Any) -> Any:
+        self.gate.wait(10)
+        self.calls.append(list(texts))
+        if "broken" in texts:
+            raise RuntimeError("broken")
+        return self.real.embed_sync(texts)
+
+
+@pytest.fixture
+def model(embedder: BatchedEmbedder) -> Counting:
+    return Counting(embedder)
+
+
+async def test_vectors_have_length_one_and_the_cosines_of_sentence_transformers(embedder: BatchedEmbedder) -> None:
+    vectors = await embedder.embed(TEXTS)
+    assert vectors.shape == (3, embedder.dimensions) and vectors.dtype == np.float32
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    assert np.allclose(vectors @ vectors.T, COSINES, atol=6e-5)
+
+
+def test_a_text_gives_the_same_vector_alone_and_among_others(embedder: BatchedEmbedder) -> None:
+    others = [f"text {i} " * (i + 1) for i in range(40)]
+    alone = BatchedEmbedder(embedder._model).embed_sync(TEXTS[:1])
+    among = BatchedEmbedder(embedder._model).embed_sync([*others, TEXTS[0]])[-1]
+    assert np.abs(alone[0] - among).max() < 1e-5
+
+
+def test_odd_texts_have_vectors_too(embedder: BatchedEmbedder) -> None:
+    vectors = embedder.embed_sync(["", "\x00", "\ud800", "word " * 5000, "\U0001f600"])
+    assert np.isfinite(vectors).all()
+    assert embedder.embed_sync([]).shape == (0, embedder.dimensions)
+    assert np.allclose(embedder.embed_sync(["word " * 5000]), embedder.embed_sync(["word " * 6000]), atol=1e-5)
+
+
+async def test_known_texts_are_not_computed_again_and_equal_ones_once(model: Counting) -> None:
+    made = BatchedEmbedder(model)
+    await made.embed(["a", "b", "a"])
+    await made.embed(["b", "a"])
+    assert model.calls == [["a", "b"]]
+    first = await made.embed(["a"])
+    first[:] = 0
+    assert not (await made.embed(["a"]) == 0).all()
+
+
+async def test_calls_at_the_same_time_go_through_the_model_together(model: Counting) -> None:
+    made = BatchedEmbedder(model)
+    model.gate.clear()
+    first = asyncio.create_task(made.embed(["first"]))
+    await asyncio.sleep(0)
+    while not made._inbox.empty():
+        await asyncio.sleep(0)
+    rest = [asyncio.create_task(made.embed([f"text {i}"])) for i in range(20)]
+    while made._inbox.qsize() < 20:
+        await asyncio.sleep(0)
+    model.gate.set()
+    await asyncio.gather(first, *rest)
+    assert [len(call) for call in model.calls] == [1, 20]
+
+
+async def test_a_failure_reaches_those_who_asked_and_the_next_call_works(model: Counting) -> None:
+    made = BatchedEmbedder(model)
+    with pytest.raises(RuntimeError, match="broken"):
+        await made.embed(["broken"])
+    assert (await made.embed(["fine"])).shape == (1, made.dimensions)
+
+
+async def test_a_cancelled_call_does_not_disturb_others(model: Counting) -> None:
+    made = BatchedEmbedder(model)
+    model.gate.clear()
+    first, second = (asyncio.create_task(made.embed([text])) for text in "ab")
+    await asyncio.sleep(0)
+    first.cancel()
+    model.gate.set()
+    assert (await second).shape == (1, made.dimensions)
+    with pytest.raises(asyncio.CancelledError):
+        await first
+
+
+def test_it_serves_several_event_loops(model: Counting) -> None:
+    made = BatchedEmbedder(model)
+    results: list[Any] = []
+    threads = [
+        threading.Thread(target=lambda i=i: results.append(asyncio.run(made.embed([f"t{i}"])))) for i in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 4
+
+
+def test_one_instance_serves_the_process_and_its_identity_names_model_and_precision(embedder: BatchedEmbedder) -> None:
+    assert shared() is shared(default_place()) is embedder
+    assert LazyEmbedder().identity == embedder.identity
+    assert embedder.identity.startswith("onnx:all-MiniLM-L6-v2:fp32:") and embedder.identity.endswith(":256")
+
+
+def test_a_missing_or_damaged_model_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match=f"{CARD}, {MODEL}, {TOKENIZER} is missing") as caught:
+        shared(tmp_path)
+    assert caught.value.code == "setup.embedder_missing" and "chainops embedder export" in caught.value.hint
+    for name in (MODEL, TOKENIZER):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / CARD).write_text("{}")
+    with pytest.raises(SetupError, match="cannot be read") as caught:
+        shared(tmp_path)
+    assert caught.value.code == "setup.embedder"
+    card = {"name": "n", "precision": "fp32", "dimensions": 3, "max_tokens": 4, "files": {MODEL: "0", TOKENIZER: "0"}}
+    (tmp_path / CARD).write_text(json.dumps(card))
+    with pytest.raises(SetupError, match="is not the file that"):
+        shared(tmp_path)
+
+
+def test_the_export_gives_the_same_bytes_twice(embedder: BatchedEmbedder, tmp_path: Path) -> None:
+    pytest.importorskip("onnx", reason="needs onnx (the [export] extra)")
+    from chainops.engines.embeddings.export import export, weights_folder
+
+    try:
+        weights_folder()
+    except SetupError as error:
+        pytest.skip(str(error))
+    assert open_folder(export(tmp_path / "again")).card == open_folder(default_place()).card
+    with pytest.raises(SetupError, match=r"config\.json") as caught:
+        export(tmp_path / "none", tmp_path)
+    assert caught.value.code == "setup.embedder_weights"
+
+
+class TestUnit(EmbeddingsUnitTests):
+    @property
+    def embeddings_class(self) -> type[Embeddings]:
+        return LocalEmbeddings
+
+
+@pytest.mark.usefixtures("embedder")
+class TestIntegration(EmbeddingsIntegrationTests):
+    @property
+    def embeddings_class(self) -> type[Embeddings]:
+        return LocalEmbeddings
