@@ -98,6 +98,7 @@ class Answer:
             "model_provider": "llama.cpp",
             "model_sha256": self.session.sha256,
             **({"adapters": used} if used else {}),
+            **({"logprobs": {"content": list(end.logprobs)}} if self.ask.top_logprobs is not None else {}),
             "finish_reason": "tool_calls" if called else end.reason,
             "timings": {
                 "queue_ms": end.queue_ms,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,7 +24,13 @@ RANGES: dict[str, tuple[float, float]] = {
 }
 WHOLE = frozenset({"top_k", "max_tokens", "seed"})
 MAY_BE_NONE = frozenset({"seed", "max_tokens", "timeout"})
-OTHER = frozenset({"adapter", "tools", "tool_choice", "parallel_tool_calls", "model", "stream"})
+OTHER = frozenset(
+    {
+        *("adapter", "logprobs", "model", "parallel_tool_calls", "response_format", "stream", "tool_choice", "tools"),
+        "top_logprobs",
+    }
+)
+MAX_TOP_LOGPROBS = 20
 RESERVED_CHOICES = frozenset({"auto", "none", "any", "required"})
 
 
@@ -85,6 +92,13 @@ def make_ask(
             hint="Give tool_choice='any' or the name of a tool.",
             code="call.option",
         )
+    answer_schema = _answer_schema(kwargs.get("response_format"))
+    if answer_schema and tools and choice != "none":
+        raise CallError(
+            "response_format and tools exclude each other: an answer that must be JSON cannot be a call",
+            hint="Leave one of them out, or give tool_choice='none'.",
+            code="call.option",
+        )
     return Ask(
         messages=messages,
         tools=tools,
@@ -94,7 +108,41 @@ def make_ask(
         stop=tuple(stop),
         forced=choice if forced else "",
         timeout=timeout,
+        answer_schema=answer_schema,
+        top_logprobs=_top_logprobs(kwargs.get("logprobs"), kwargs.get("top_logprobs")),
     )
+
+
+def _answer_schema(wanted: Any) -> str:
+    """The JSON schema of OpenAI's ``response_format``, as JSON text; empty for text."""
+    kind = wanted.get("type") if isinstance(wanted, Mapping) else wanted
+    if kind is None or kind == "text":
+        return ""
+    if kind == "json_object":
+        return '{"type": "object"}'
+    inner = wanted.get("json_schema") if isinstance(wanted, Mapping) else None
+    schema = inner.get("schema") if kind == "json_schema" and isinstance(inner, Mapping) else None
+    if not isinstance(schema, Mapping):
+        raise CallError(
+            f"response_format={wanted!r} is not known",
+            hint='Give {"type": "json_schema", "json_schema": {"schema": {...}}}, or the type "json_object" or "text".',
+            code="call.option",
+        )
+    return json.dumps(schema)
+
+
+def _top_logprobs(wanted: Any, top: Any) -> int | None:
+    if wanted not in (None, True, False):
+        raise CallError(f"logprobs={wanted!r} is neither True nor False", code="call.option")
+    if top is None:
+        return 0 if wanted else None
+    if isinstance(top, bool) or not isinstance(top, int) or not 0 <= top <= MAX_TOP_LOGPROBS or not wanted:
+        raise CallError(
+            f"top_logprobs={top!r} with logprobs={wanted!r} is not possible",
+            hint=f"Give a whole number in 0..{MAX_TOP_LOGPROBS}, and logprobs=True.",
+            code="call.option",
+        )
+    return top
 
 
 def tool_choice_name(choice: Any, tools: Sequence[Mapping[str, Any]]) -> str:

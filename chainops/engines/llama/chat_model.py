@@ -30,6 +30,7 @@ from chainops.engines.llama.loading import DEFAULT_CONTEXT, ModelOptions
 from chainops.engines.llama.messages import as_dicts
 from chainops.engines.llama.model_file import known_sha256
 from chainops.engines.llama.session import Lease, Session
+from chainops.engines.llama.structured import Structured
 from chainops.errors import SetupError
 
 __all__ = ["ChatLlama"]
@@ -38,7 +39,7 @@ NO_MEANING_HERE = frozenset({"api_key", "max_retries"})
 """Parameters that LangChain passes to every chat model; a model in this process has no use for them."""
 
 
-class ChatLlama(WithAdapters):
+class ChatLlama(WithAdapters, Structured):
     """A local model, run by llama.cpp in this process: streaming, tools, usage and timings.
 
     The model is loaded at the first call, in its own thread, and shared by all ``ChatLlama`` of this process with the

@@ -6,7 +6,7 @@ from langchain_core.exceptions import ContextOverflowError
 
 from chainops.errors import CallError
 
-__all__ = ["ContextOverflow", "ModelClosed", "ModelTimeout"]
+__all__ = ["ContextOverflow", "ModelClosed", "ModelTimeout", "Truncated"]
 
 
 class ContextOverflow(CallError, ContextOverflowError):
@@ -46,3 +46,16 @@ class ModelTimeout(CallError):
             f"The model did not finish within {seconds:g} seconds",
             hint="Give a longer timeout or a smaller max_tokens, or let fewer calls wait for one model.",
         )
+
+
+class Truncated(CallError):
+    """An answer that had to be a whole object was cut off by ``max_tokens`` or by the end of the context."""
+
+    default_code = "call.truncated"
+
+    def __init__(self, tokens: int) -> None:
+        super().__init__(
+            f"The answer was cut off after {tokens} tokens, in the middle of an object",
+            hint="Give a larger max_tokens or n_ctx, and strings and lists in the schema a maxLength or maxItems.",
+        )
+        self.tokens = tokens

@@ -36,6 +36,8 @@ class Ask:
         forced: name of the tool that must be called, or "any"; empty: nothing is forced.
         timeout: seconds from now until the call fails; None: never.
         adapters: what is added to the weights, for this call only.
+        answer_schema: JSON schema, as JSON text, that the whole answer must fit; empty: any text.
+        top_logprobs: tell how likely each token was, and so many likeliest others; None: tell nothing.
     """
 
     messages: Sequence[Mapping[str, Any]]
@@ -47,6 +49,8 @@ class Ask:
     forced: str = ""
     timeout: float | None = None
     adapters: tuple[AdapterUse, ...] = ()
+    answer_schema: str = ""
+    top_logprobs: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +67,7 @@ class Finished:
         ttft_ms: from the call to the first token.
         decode_ms: from the end of the prompt to the end of the answer.
         adapters: what was added to the weights, with the hashes of the files.
+        logprobs: one dictionary for each generated token, if that was asked for.
     """
 
     reason: Literal["stop", "length"]
@@ -74,6 +79,7 @@ class Finished:
     ttft_ms: float
     decode_ms: float
     adapters: tuple[AdapterUse, ...] = ()
+    logprobs: tuple[dict[str, Any], ...] = ()
 
     @property
     def tokens_per_second(self) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -14,7 +14,7 @@ from chainops.engines.llama.library import schema_grammar
 from chainops.engines.llama.text import held_back
 from chainops.errors import CallError, ChainopsError
 
-__all__ = ["ParsedCall", "ToolCallParser", "tool_grammar"]
+__all__ = ["ParsedCall", "ToolCallParser", "answer_grammar", "tool_grammar"]
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 MAX_REPEAT = 1000
@@ -113,28 +113,49 @@ def tool_grammar(tools: Sequence[Mapping[str, Any]], choice: str) -> str:
 
 
 @lru_cache(maxsize=128)
+def answer_grammar(schema: str) -> str:
+    """GBNF that lets the model write nothing but a JSON value that fits ``schema`` (JSON text).
+
+    Raises:
+        CallError: code ``call.grammar``.
+    """
+    return _rules("The schema of the answer", lambda: _inlined(json.loads(schema)))
+
+
+@lru_cache(maxsize=128)
 def _grammar(functions: str) -> str:
+    def made() -> dict[str, Any]:
+        calls: list[dict[str, Any]] = []
+        for name, parameters in json.loads(functions):
+            arguments = {"type": "object", "properties": {}, **_inlined(parameters)}
+            properties = {"name": {"const": name}, "arguments": arguments}
+            calls.append({"type": "object", "properties": properties, "required": ["name", "arguments"]})
+        return calls[0] if len(calls) == 1 else {"anyOf": calls}
+
+    rules = re.sub(r"(?m)^root ::=", "call ::=", _rules("The tools' schemas", made))
+    return f'root ::= "{OPEN}" "\\n"? call "\\n"? "{CLOSE}"\n{rules}'
+
+
+def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
     from langchain_core.utils.json_schema import dereference_refs
 
-    calls = []
+    found: dict[str, Any] = dereference_refs(schema)
+    found.pop("$defs", None)
+    _check_size(found)
+    return found
+
+
+def _rules(what: str, schema: Callable[[], dict[str, Any]]) -> str:
     try:
-        for name, parameters in json.loads(functions):
-            arguments = dereference_refs(parameters)
-            arguments.pop("$defs", None)
-            _check_size(arguments)
-            properties = {"name": {"const": name}, "arguments": {"type": "object", "properties": {}, **arguments}}
-            calls.append({"type": "object", "properties": properties, "required": ["name", "arguments"]})
-        grammar = schema_grammar(json.dumps(calls[0] if len(calls) == 1 else {"anyOf": calls}))
+        return schema_grammar(json.dumps(schema()))
     except ChainopsError:
         raise
     except Exception as error:
         raise CallError(
-            f"The tools' schemas cannot be made into a grammar: {type(error).__name__}: {error}",
-            hint="Use plain JSON schema without recursion or references to other files, or tool_choice='auto'.",
+            f"{what} cannot be made into a grammar: {type(error).__name__}: {error}",
+            hint="Use plain JSON schema without recursion or references to other files; or force no call.",
             code="call.grammar",
         ) from error
-    rules = re.sub(r"(?m)^root ::=", "call ::=", grammar)
-    return f'root ::= "{OPEN}" "\\n"? call "\\n"? "{CLOSE}"\n{rules}'
 
 
 def _check_size(schema: Any, depth: int = 0) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from chainops.engines.llama.adapting import Adapting
 from chainops.engines.llama.failures import ContextOverflow, ModelClosed, ModelTimeout
 from chainops.engines.llama.loading import Loaded
+from chainops.engines.llama.logprobs import token_logprobs
 from chainops.engines.llama.request import Finished, Request
 from chainops.engines.llama.sampling import Sampler
 from chainops.engines.llama.text import TextStream
-from chainops.engines.llama.tools import tool_grammar
+from chainops.engines.llama.tools import answer_grammar, tool_grammar
 from chainops.errors import CallError, ChainopsError
 
 __all__ = ["Stats", "Worker"]
@@ -69,12 +70,14 @@ class Worker:
         if changed:
             self._native.clear()
             self._resident.clear()
-        grammar = tool_grammar(ask.tools, ask.forced) if ask.forced else ""
+        grammar = answer_grammar(ask.answer_schema) if ask.answer_schema else ""
+        grammar = tool_grammar(ask.tools, ask.forced) if ask.forced else grammar
+        logprobs: list[dict[str, Any]] = []
         sampler = Sampler(self._native, ask.sampling, grammar)
         try:
             cached = self._prefill(request, prompt)
             ready = time.monotonic()
-            reason, count, first = self._generate(request, sampler)
+            reason, count, first = self._generate(request, sampler, logprobs)
         finally:
             sampler.close()
         return Finished(
@@ -87,6 +90,7 @@ class Worker:
             ttft_ms=_ms(first - request.submitted),
             decode_ms=_ms(time.monotonic() - ready),
             adapters=adapters,
+            logprobs=tuple(logprobs),
         )
 
     def _check(self, request: Request) -> None:
@@ -125,7 +129,9 @@ class Worker:
             raise
         self._resident += tokens
 
-    def _generate(self, request: Request, sampler: Sampler) -> tuple[Literal["stop", "length"], int, float]:
+    def _generate(
+        self, request: Request, sampler: Sampler, logprobs: list[dict[str, Any]]
+    ) -> tuple[Literal["stop", "length"], int, float]:
         """Generate until the end; returns the reason, the number of tokens and the time of the first one."""
         ask, native = request.ask, self._native
         text = TextStream(ask.stop)
@@ -137,6 +143,8 @@ class Worker:
             if native.is_end(token):
                 reason = "stop"
                 break
+            if ask.top_logprobs is not None:
+                logprobs.append(token_logprobs(native, token, ask.top_logprobs))
             count += 1
             self._stats.generated_tokens += 1
             self._send(request, text.feed(native.piece(token)))
