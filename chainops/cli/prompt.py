@@ -52,8 +52,9 @@ def add(
 def list_prompts(db: Db = DEFAULT_DB, as_json: Json = False) -> None:
     """Every prompt: its newest version, and where its labels point."""
     from chainops.cli.prompt_io import look, prompt_rows, prompt_table
+    from chainops.store.registry import Registry
 
-    rows = prompt_rows(look(db))
+    rows = prompt_rows(look(db), Registry(db, "split").look())
     if as_json:
         print_json(rows)
     elif rows:

@@ -17,6 +17,7 @@ from chainops.middleware.prompts.content import KIND, Content, mistakes_error
 from chainops.middleware.prompts.file import write_prompt
 from chainops.middleware.prompts.library import PromptLibrary, partial_of
 from chainops.middleware.prompts.slots import AnyPrompt, slot_ref
+from chainops.middleware.prompts.splits import live_split
 from chainops.store.artifacts import LATEST, Artifacts, ArtifactVersion, LabelMove
 from chainops.store.registry import Entry, Registry, View
 
@@ -185,7 +186,7 @@ def move_line(move: LabelMove, as_json: bool) -> None:
         typer.echo(f"{move.name}: {move.label} {before} → {move.to_version}")
 
 
-def prompt_rows(view: View) -> list[dict[str, Any]]:
+def prompt_rows(view: View, splits: View) -> list[dict[str, Any]]:
     """Every prompt for scripts."""
     rows = []
     for name, entry in sorted(view.entries.items()):
@@ -197,10 +198,28 @@ def prompt_rows(view: View) -> list[dict[str, Any]]:
                 "latest": entry.latest,
                 "labels": dict(sorted(entry.labels.items())),
                 "retired": sorted(entry.retired),
+                "splits": {label: arms for label in sorted(entry.labels) if (arms := _arms(splits, name, label))},
                 "description": description,
             }
         )
     return rows
+
+
+def _arms(splits: View, name: str, label: str) -> dict[str, Any]:
+    """What a label means that is split; empty where it is not."""
+    found = live_split(splits, name, label)
+    return found[0].model_dump(mode="json") if found is not None else {}
+
+
+def _labels(row: dict[str, Any]) -> str:
+    parts = []
+    for label, version in row["labels"].items():
+        split = row["splits"].get(label)
+        arms = "/".join(str(arm["version"]) for arm in split["arms"]) if split else ""
+        parts.append(
+            f"{label}={version}" + (f" (split {arms}{', unseen' if split['shadow'] else ''})" if split else "")
+        )
+    return " ".join(parts)
 
 
 def prompt_table(rows: list[dict[str, Any]]) -> RenderableType:
@@ -212,8 +231,7 @@ def prompt_table(rows: list[dict[str, Any]]) -> RenderableType:
     for head in ("prompt", "newest", "labels", "description"):
         table.add_column(head, justify="right" if head == "newest" else "left")
     for row in rows:
-        labels = " ".join(f"{label}={version}" for label, version in row["labels"].items())
-        table.add_row(*map(Text, (row["name"], str(row["latest"] or "retired"), labels, row["description"])))
+        table.add_row(*map(Text, (row["name"], str(row["latest"] or "retired"), _labels(row), row["description"])))
     return table
 
 

@@ -146,3 +146,20 @@ def test_a_run_without_a_chain_says_so(place: Place) -> None:
 def test_a_thread_that_is_not_pinned_cannot_be_unpinned(place: Place) -> None:
     place.answer()
     place.run("unpin", "desk", "t", code=1)
+
+
+@pytest.mark.llama
+def test_a_run_on_the_local_model_is_reproduced_exactly(place: Place) -> None:
+    pytest.importorskip("llama_cpp", reason="needs llama-cpp-python (the [llama] extra)")
+    said = 'chainops.prompt("ask").render().text + SUFFIX + str(len(state["said"]))'
+    asking = APP.replace(said, 'str(MODEL.invoke(chainops.prompt("ask").messages()).text)')
+    asking = asking.replace('SUFFIX = "!"', "from chainops.cli.asking import chat_model\nMODEL = chat_model(None)")
+    (place.folder / "app.py").write_text(asking)
+    content = {"messages": [{"role": "user", "template": "How much is shipping?"}]}
+    Artifacts(place.db).add("prompt", "ask", content, author="ann")
+    place.promote(3)
+    assert "fifty euros" in place.answer()[-1]
+    place.promote(1)
+    found = json.loads(place.run("reproduce", "last", "--app", place.folder, "--json"))
+    assert (found["same"], found["changed"], found["notes"]) == (True, [], [])
+    assert "fifty euros" in found["now"]["said"][-1]

@@ -363,6 +363,7 @@ def test_a_label_can_be_split_and_made_one_again(run: Any, cli: Any, folder: Pat
     assert out == "answer: prod means version 1 for 90.0%, version 2 for 10.0% of threads\n"
     row = json.loads(run("split", "answer", "prod", "1=1", "2=1", "--shadow", "--json"))
     assert (row["name"], row["version"], row["shadow"], row["unit"]) == ("answer/prod", 2, True, "user")
+    assert "prod=1 (split 1/2, unseen)" in run("list")
     assert run("kill", "answer", "prod", "--why", "enough") == "answer: prod means version 1 for everybody\n"
     for words, code in [
         (("kill", "answer", "prod", "--why", "again"), "store.no_split"),
