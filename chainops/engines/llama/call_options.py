@@ -59,7 +59,8 @@ def make_ask(
         stop: stop strings.
         defaults: sampling options of the model object.
         kwargs: what the call gives: any of ``defaults``, and ``tools``, ``tool_choice``, ``parallel_tool_calls``,
-            ``model`` (only the name of this model), ``stream`` (LangChain's, without effect here).
+            ``response_format``, ``logprobs``, ``top_logprobs``, ``adapter``, ``model`` (only the name of this model),
+            ``stream`` (LangChain's, without effect here).
 
     Raises:
         CallError: code ``call.option``: unknown, out of range, or not possible together.
@@ -93,10 +94,10 @@ def make_ask(
             code="call.option",
         )
     answer_schema = _answer_schema(kwargs.get("response_format"))
-    if answer_schema and tools and choice != "none":
+    if answer_schema and forced:
         raise CallError(
-            "response_format and tools exclude each other: an answer that must be JSON cannot be a call",
-            hint="Leave one of them out, or give tool_choice='none'.",
+            "response_format and a forced call exclude each other: the answer cannot be both",
+            hint="Leave one of them out, or give tool_choice='auto' or 'none'.",
             code="call.option",
         )
     return Ask(

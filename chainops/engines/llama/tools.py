@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -14,7 +14,7 @@ from chainops.engines.llama.library import schema_grammar
 from chainops.engines.llama.text import held_back
 from chainops.errors import CallError, ChainopsError
 
-__all__ = ["ParsedCall", "ToolCallParser", "answer_grammar", "tool_grammar"]
+__all__ = ["ParsedCall", "ToolCallParser", "answer_grammar", "tool_grammar", "tools_or_answer_grammar"]
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 MAX_REPEAT = 1000
@@ -108,8 +108,8 @@ def tool_grammar(tools: Sequence[Mapping[str, Any]], choice: str) -> str:
     Raises:
         CallError: code ``call.grammar``: the schema of a tool cannot be made into a grammar.
     """
-    functions = [tool["function"] for tool in tools if choice in ("any", tool["function"]["name"])]
-    return _grammar(json.dumps([[item["name"], item.get("parameters") or {"type": "object"}] for item in functions]))
+    chosen = (tool["function"] for tool in tools if choice in ("any", tool["function"]["name"]))
+    return _grammar(_functions(chosen))
 
 
 @lru_cache(maxsize=128)
@@ -122,14 +122,45 @@ def answer_grammar(schema: str) -> str:
     return _rules("The schema of the answer", lambda: _inlined(json.loads(schema)))
 
 
+def tools_or_answer_grammar(tools: Sequence[Mapping[str, Any]], schema: str) -> str:
+    """GBNF for one or more calls of any of ``tools``, or a JSON value that fits ``schema`` (JSON text).
+
+    Raises:
+        CallError: code ``call.grammar``.
+    """
+    return _either_grammar(_functions(tool["function"] for tool in tools), schema)
+
+
+@lru_cache(maxsize=128)
+def _either_grammar(functions: str, schema: str) -> str:
+    rules = _rules(
+        "The schemas of tools and answer",
+        lambda: {"anyOf": [*_calls(functions), _inlined(json.loads(schema))]},
+    )
+    *calls, answer = re.findall(r"(?m)^root ::= (.*)$", rules)[0].split(" | ")
+    root = f"root ::= marked-call+ | {answer}\ncall ::= {' | '.join(calls)}"
+    marks = f'marked-call ::= "{OPEN}" "\\n"? call "\\n"? "{CLOSE}"'
+    return f"{root}\n{marks}\n" + re.sub(r"(?m)^root ::= .*\n?", "", rules)
+
+
+def _functions(functions: Iterable[Mapping[str, Any]]) -> str:
+    return json.dumps([[item["name"], item.get("parameters") or {"type": "object"}] for item in functions])
+
+
+def _calls(functions: str) -> list[dict[str, Any]]:
+    """The schema of a call of each function."""
+    calls: list[dict[str, Any]] = []
+    for name, parameters in json.loads(functions):
+        arguments = {"type": "object", "properties": {}, **_inlined(parameters)}
+        properties = {"name": {"const": name}, "arguments": arguments}
+        calls.append({"type": "object", "properties": properties, "required": ["name", "arguments"]})
+    return calls
+
+
 @lru_cache(maxsize=128)
 def _grammar(functions: str) -> str:
     def made() -> dict[str, Any]:
-        calls: list[dict[str, Any]] = []
-        for name, parameters in json.loads(functions):
-            arguments = {"type": "object", "properties": {}, **_inlined(parameters)}
-            properties = {"name": {"const": name}, "arguments": arguments}
-            calls.append({"type": "object", "properties": properties, "required": ["name", "arguments"]})
+        calls = _calls(functions)
         return calls[0] if len(calls) == 1 else {"anyOf": calls}
 
     rules = re.sub(r"(?m)^root ::=", "call ::=", _rules("The tools' schemas", made))

@@ -10,10 +10,10 @@ from chainops.engines.llama.adapting import Adapting
 from chainops.engines.llama.failures import ContextOverflow, ModelClosed, ModelTimeout
 from chainops.engines.llama.loading import Loaded
 from chainops.engines.llama.logprobs import token_logprobs
-from chainops.engines.llama.request import Finished, Request
+from chainops.engines.llama.request import Ask, Finished, Request
 from chainops.engines.llama.sampling import Sampler
 from chainops.engines.llama.text import TextStream
-from chainops.engines.llama.tools import answer_grammar, tool_grammar
+from chainops.engines.llama.tools import answer_grammar, tool_grammar, tools_or_answer_grammar
 from chainops.errors import CallError, ChainopsError
 
 __all__ = ["Stats", "Worker"]
@@ -70,10 +70,8 @@ class Worker:
         if changed:
             self._native.clear()
             self._resident.clear()
-        grammar = answer_grammar(ask.answer_schema) if ask.answer_schema else ""
-        grammar = tool_grammar(ask.tools, ask.forced) if ask.forced else grammar
         logprobs: list[dict[str, Any]] = []
-        sampler = Sampler(self._native, ask.sampling, grammar)
+        sampler = Sampler(self._native, ask.sampling, _grammar(ask))
         try:
             cached = self._prefill(request, prompt)
             ready = time.monotonic()
@@ -162,6 +160,15 @@ class Worker:
     def _send(request: Request, text: str) -> None:
         if text:
             request.deliver(text)
+
+
+def _grammar(ask: Ask) -> str:
+    """What the answer may be; empty: any text."""
+    if ask.forced:
+        return tool_grammar(ask.tools, ask.forced)
+    if ask.answer_schema and ask.tools_callable:
+        return tools_or_answer_grammar(ask.tools, ask.answer_schema)
+    return answer_grammar(ask.answer_schema) if ask.answer_schema else ""
 
 
 def _ms(seconds: float) -> float:

@@ -39,7 +39,8 @@ async def answer_to(prompt: AnyPrompt, call: ModelCall, call_next: ModelNext, on
         WrongOutput: the answer does not fit the output schema, and ``on_wrong`` is "error".
     """
     content = prompt.content
-    if content.output and _writes_json(call.model) and "response_format" not in call.params:
+    free = "response_format" not in call.params and content.reasoning is None  # thoughts are no JSON
+    if content.output and free and _writes_json(call.model):
         wanted = {"name": _identifier(prompt.name), "schema": content.output, "strict": True}
         call = call.replace(params={**call.params, "response_format": {"type": "json_schema", "json_schema": wanted}})
     if content.reasoning is None:

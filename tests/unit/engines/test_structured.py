@@ -146,10 +146,31 @@ async def test_what_is_not_possible_is_refused(chain: Chain, options: dict[str, 
     assert caught.value.code == "call.option"
 
 
-async def test_json_answers_and_tools_exclude_each_other(chain: Chain) -> None:
+def form(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "json_schema", "json_schema": {"schema": schema}}
+
+
+async def test_with_tools_the_answer_is_calls_or_the_json_and_nothing_else(chain: Chain) -> None:
+    call = '<tool_call>{"name":"Pick","arguments":{"colour":"red","sure":true}}</tool_call>'
+    for pieces, calls, text in (
+        ([call.encode()], 1, ""),
+        ([b'{"colour":"green",', b'"sure":true}'], 0, '{"colour":"green","sure":true}'),
+    ):
+        model = chain(pieces, max_tokens=200).bind_tools([SCHEMA], response_format=form(SCHEMA))
+        answer = await model.ainvoke("go")
+        assert (len(answer.tool_calls), answer.content) == (calls, text)
+    free = (
+        await chain([b"I ", b"wo", b"nt"], max_tokens=200)
+        .bind_tools([SCHEMA], response_format=form(SCHEMA))
+        .ainvoke("go")
+    )
+    assert free.tool_calls or set(json.loads(free.content)) == {"colour", "sure"}
+
+
+async def test_json_answers_and_forced_calls_exclude_each_other(chain: Chain) -> None:
     model = chain([b"a", b"b"])
     with pytest.raises(CallError, match="exclude each other"):
-        await model.bind_tools([SCHEMA]).ainvoke("hi", response_format={"type": "json_object"})
+        await model.bind_tools([SCHEMA], tool_choice="any").ainvoke("hi", response_format={"type": "json_object"})
     with pytest.raises(SetupError, match="method='magic'"):
         model.with_structured_output(SCHEMA, method="magic")
 

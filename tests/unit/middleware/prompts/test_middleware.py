@@ -476,3 +476,26 @@ async def test_the_real_model_answers_a_prompt_by_name_with_the_prompts_settings
     assert answer.usage_metadata["output_tokens"] == 3
     assert answer.text
     assert longer.text.startswith(answer.text)
+
+
+@pytest.mark.llama
+@pytest.mark.skipif(not TINY.is_file(), reason=f"{TINY.name} is not there; recipes/tiny_model makes it")
+async def test_the_real_model_is_held_to_the_output_schema_of_a_prompt(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("llama_cpp", reason="llama-cpp-python (the [llama] extra) is not installed")
+    from chainops.engines.llama import ChatLlama
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    topics = ["shipping", "returns"]
+    output = {"type": "object", "properties": {"topic": {"enum": topics}}, "required": ["topic"]}
+    shop.put("desk", "{{ q }}", model={"temperature": 0, "max_tokens": 60}, output=output)
+    shop.promote(1, "desk")
+    with closing(ChatLlama(model_path=str(TINY))) as model:
+
+        async def talk(state: Talk) -> Any:
+            return {"messages": [await model.ainvoke(state["messages"])]}
+
+        made = instrument(graph(talk, state=Talk, prompts="desk"), Pipeline([shop.prompts()]))
+        answer = (await made.ainvoke({"q": "How much is shipping?", "messages": []}))["messages"][-1]
+    assert json.loads(answer.text)["topic"] in topics
