@@ -62,6 +62,7 @@ bench: install ## Print what pipeline and trace cost, as ratios
 	$(BIN)/python tests/bench/bench_cli.py
 	$(BIN)/python tests/bench/bench_prompts.py
 	$(BIN)/python tests/bench/bench_embeddings.py
+	$(BIN)/python tests/bench/bench_semantic_cache.py
 	$(BIN)/python tests/bench/bench_cache.py
 
 lock: ## Write the exact versions anew (needs uv)

@@ -12,7 +12,9 @@ from chainops.settings import Settings
 
 __all__ = ["build"]
 
-_NEVER_INSIDE = frozenset({"trace", "cache", "pipeline", "plugins", "nodes", "limits", "access"})
+_NEVER_INSIDE = frozenset(
+    {"trace", "cache", "pipeline", "plugins", "nodes", "limits", "access", "semantic_cache", "chain"}
+)
 """Sections that do not change what a node returns."""
 
 

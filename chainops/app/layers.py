@@ -41,9 +41,25 @@ def _chain(settings: Settings) -> Middleware:
     return Chain(**{**options, "path": settings.chain.path or settings.trace.path})
 
 
+def _semantic_cache(settings: Settings) -> Middleware:
+    from chainops.app.embedder import embedder_of
+    from chainops.errors import SetupError
+    from chainops.middleware.semantic_cache import SemanticCache
+
+    embedder = embedder_of(settings)
+    if embedder is None:
+        raise SetupError(
+            "The layer semantic_cache needs an embedder, and there is none",
+            hint="chainops embedder export, or set [embeddings].path",
+            code="setup.embedder_missing",
+        )
+    return SemanticCache(embedder, **settings.semantic_cache.model_dump())
+
+
 BUILT_IN: Mapping[str, Callable[[Settings], Middleware]] = {
     "trace": _trace,
     "prompts": _prompts,
+    "semantic_cache": _semantic_cache,
     "cache": _cache,
     "chain": _chain,
 }

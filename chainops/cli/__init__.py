@@ -17,7 +17,7 @@ __all__ = ["app", "main"]
 
 # one line of help each, so that `chainops --help` imports no command module
 _GROUPS = {
-    "cache": "Cached answers: stats, show, explain, invalidate, clear.",
+    "cache": "Cached answers: stats, show, explain, invalidate, calibrate, clear.",
     "chain": "Versions of whole chains: freeze, list, show, diff, reproduce.",
     "db": "Create, check, back up and compact the trace file.",
     "demo": "Run the support desk on the shipped model, and show its trace.",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from chainops.cli.cache_semantic import calibrate, semantic_file, semantic_lines
 from chainops.cli.trace_io import print_json, print_rich
 
 app = typer.Typer(no_args_is_help=True, help="Cached answers: stats, show, explain, invalidate, clear.")
@@ -15,6 +16,8 @@ Dir = Annotated[Path, typer.Option("--dir", envvar="CHAINOPS_CACHE__DIRECTORY", 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DEFAULT_DIR = Path("chainops-cache")
 
+app.command()(calibrate)
+
 
 @app.command()
 def stats(directory: Dir = DEFAULT_DIR, as_json: Json = False) -> None:
@@ -22,9 +25,19 @@ def stats(directory: Dir = DEFAULT_DIR, as_json: Json = False) -> None:
     from chainops.cli.cache_io import opened, stats_view
     from chainops.store.cache.explain import stats as figures
 
-    with opened(directory) as store:
-        found = figures(store)
-    print_json(found) if as_json else print_rich(stats_view(found))
+    with semantic_file(directory) as meanings:
+        semantic = meanings.figures() if meanings is not None else None
+    found: dict[str, Any] = {}
+    if semantic is None or (directory / "cache.db").is_file():
+        with opened(directory) as store:
+            found = figures(store)
+    if as_json:
+        print_json({**found, "semantic": semantic})
+        return
+    if found:
+        print_rich(stats_view(found))
+    if semantic is not None:
+        typer.echo("\n".join(semantic_lines(semantic)))
 
 
 @app.command()
@@ -83,8 +96,12 @@ def invalidate(
     """Forget all answers that have one of the tags, in every process that uses the directory."""
     from chainops.cli.cache_io import opened
 
-    with opened(directory) as store:
-        gone = store.invalidate(tags)
+    gone = 0
+    with semantic_file(directory) as meanings:
+        gone += meanings.invalidate(tags) if meanings is not None else 0
+    if meanings is None or (directory / "cache.db").is_file():
+        with opened(directory) as store:
+            gone += store.invalidate(tags)
     print_json({"tags": tags, "entries": gone}) if as_json else typer.echo(f"{gone} entries forgotten")
 
 
@@ -94,6 +111,10 @@ def clear(directory: Dir = DEFAULT_DIR, as_json: Json = False) -> None:
     from chainops.cli.cache_io import opened
     from chainops.store.cache.protocol import EVERYTHING
 
-    with opened(directory) as store:
-        gone = store.invalidate([EVERYTHING])
+    gone = 0
+    with semantic_file(directory) as meanings:
+        gone += meanings.clear() if meanings is not None else 0
+    if meanings is None or (directory / "cache.db").is_file():
+        with opened(directory) as store:
+            gone += store.invalidate([EVERYTHING])
     print_json({"entries": gone}) if as_json else typer.echo(f"{gone} entries forgotten")

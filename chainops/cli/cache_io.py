@@ -11,6 +11,7 @@ from typing import Any
 
 import typer
 
+from chainops.cli.cache_semantic import semantic_file
 from chainops.errors import ChainopsError, StoreError
 from chainops.store.cache.files import FileStore
 
@@ -37,11 +38,13 @@ def forget(tag: str) -> None:
     from chainops.settings import load_settings
 
     try:
-        directory = load_settings().cache.directory
-        if not (directory / "cache.db").is_file():
-            return
-        with opened(directory) as store:
-            gone = store.invalidate([tag])
+        settings = load_settings()
+        with semantic_file(settings.semantic_cache.directory) as meanings:
+            gone = meanings.invalidate([tag]) if meanings is not None else 0
+        directory = settings.cache.directory
+        if (directory / "cache.db").is_file():
+            with opened(directory) as store:
+                gone += store.invalidate([tag])
         if gone:
             typer.echo(f"{gone} cached answers with the tag {tag} forgotten", err=True)
     except ChainopsError as error:

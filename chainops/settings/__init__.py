@@ -6,6 +6,7 @@ from chainops.settings.embeddings import EmbeddingSettings
 from chainops.settings.load import load_settings
 from chainops.settings.pipeline import PipelineSettings
 from chainops.settings.prompts import PromptSettings
+from chainops.settings.semantic_cache import SemanticCacheSettings
 from chainops.settings.trace import TraceSettings
 from chainops.settings.tree import Settings
 
@@ -15,6 +16,7 @@ __all__ = [
     "EmbeddingSettings",
     "PipelineSettings",
     "PromptSettings",
+    "SemanticCacheSettings",
     "Settings",
     "TraceSettings",
     "load_settings",

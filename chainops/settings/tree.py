@@ -12,6 +12,7 @@ from chainops.settings.embeddings import EmbeddingSettings
 from chainops.settings.pipeline import PipelineSettings
 from chainops.settings.prompts import PromptSettings
 from chainops.settings.section import Section
+from chainops.settings.semantic_cache import SemanticCacheSettings
 from chainops.settings.trace import TraceSettings
 
 __all__ = ["Settings"]
@@ -25,6 +26,7 @@ class Settings(Section):
     prompts: PromptSettings = PromptSettings()
     cache: CacheSettings = CacheSettings()
     chain: ChainSettings = ChainSettings()
+    semantic_cache: SemanticCacheSettings = SemanticCacheSettings()
     embeddings: EmbeddingSettings = EmbeddingSettings()
     nodes: dict[str, dict[str, Any]] = Field(default_factory=dict)
     plugins: dict[str, dict[str, Any]] = Field(default_factory=dict)

@@ -12,10 +12,10 @@ from typing import Any
 
 from chainops.calls import Call, ModelCall, NodeCall, ToolCall
 from chainops.identity import identity_of
-from chainops.middleware.cache.key import canonical, configurable_of, digest_of, digest_text, messages_key
 from chainops.middleware.cache.policy import is_pure, why_not_model
 from chainops.middleware.cache.rules import Rule, rule_of
 from chainops.store.cache import Unfaithful
+from chainops.store.cache.keys import canonical, configurable_of, digest_of, digest_text, messages_key
 
 __all__ = ["Asked", "Asking", "NotCached"]
 

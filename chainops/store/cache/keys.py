@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from chainops.store.cache import Unfaithful, encode
+from chainops.store.cache.codec import Unfaithful, encode
 
 __all__ = ["canonical", "configurable_of", "digest_of", "digest_text", "messages_key"]
 
