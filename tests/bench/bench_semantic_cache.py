@@ -88,9 +88,8 @@ def bounds(questions: list[tuple[str, str]]) -> None:
                 continue
             hits = [o for o in unseen if o.score is not None and o.score >= threshold]
             wrong = sum(not o.right for o in hits) / max(len(hits), 1)
-            print(
-                f"{name}, bound {bound:.0%}: {len(hits) / len(unseen):.1%} hits on the unseen half, {wrong:.2%} of them wrong"
-            )
+            rate = len(hits) / len(unseen)
+            print(f"{name}, bound {bound:.0%}: {rate:.1%} hits on the unseen half, {wrong:.2%} of them wrong")
 
 
 def by_cosine(questions: Sequence[tuple[str, str]], vectors: Any) -> list[Observation]:
