@@ -50,6 +50,7 @@ class BatchedEmbedder:
         self._lock = threading.Lock()
         self._inbox: queue.SimpleQueue[tuple[list[str], Future[None]] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._pid = os.getpid()
         self.computed = 0
 
     @property
@@ -95,6 +96,8 @@ class BatchedEmbedder:
 
     def _ask(self, texts: Sequence[str], keys: Sequence[bytes]) -> Future[None]:
         """Have what is not known computed."""
+        if self._pid != os.getpid():  # a forked child has none of its parent's threads, and perhaps its held locks
+            self._lock, self._inbox, self._thread, self._pid = threading.Lock(), queue.SimpleQueue(), None, os.getpid()
         with self._lock:
             new = [text for text, key in zip(texts, keys, strict=True) if key not in self._known]
             if self._thread is None:

@@ -111,7 +111,9 @@ def assign(split: Split, name: str, unit: str) -> int:
 def live_split(view: View, prompt: str, label: str) -> tuple[Split, ArtifactVersion] | None:
     """The split of a prompt's label that is in force, and its own version."""
     entry = view.entries.get(f"{prompt}/{label}")
-    number = view.label(f"{prompt}/{label}", LIVE) if entry is not None else None
+    # one that was ended is over for runs that are held to it as well: that is what the kill switch is for
+    alive = entry is not None and LIVE in entry.labels
+    number = view.label(f"{prompt}/{label}", LIVE) if alive else None
     version = entry.versions.get(number) if entry is not None and number is not None else None
     if version is None:
         return None

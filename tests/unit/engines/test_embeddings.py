@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,16 @@ async def test_a_cancelled_call_does_not_disturb_others(model: Counting) -> None
     assert (await second).shape == (1, made.dimensions)
     with pytest.raises(asyncio.CancelledError):
         await first
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_child_has_an_embedder_too(embedder: BatchedEmbedder) -> None:
+    embedder.embed_sync(["before the fork"])
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if embedder.embed_sync(["in the child"]).shape == (1, embedder.dimensions) else 1)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_it_serves_several_event_loops(model: Counting) -> None:

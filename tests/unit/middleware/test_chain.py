@@ -22,6 +22,7 @@ from chainops.errors import StoreError
 from chainops.middleware.chain import Chain
 from chainops.middleware.chain.difference import differences
 from chainops.middleware.prompts import Prompts
+from chainops.middleware.prompts.splits import kill, start
 from chainops.middleware.trace import Trace
 from chainops.store.artifacts import Artifacts
 from chainops.store.pins import unpin_thread
@@ -152,6 +153,15 @@ async def test_a_pinned_thread_keeps_its_prompts_across_a_promotion_and_across_p
     assert await shop.run(shop.graph(), "old") == "two"
     assert unpin_thread(shop.path, "desk", "old") and not unpin_thread(shop.path, "desk", "old")
     assert await shop.run(graph, "old") == "two"
+
+
+async def test_the_kill_switch_of_a_split_reaches_pinned_threads(shop: Shop) -> None:
+    arms = {"arms": [{"version": 2, "weight": 1}, {"version": 1, "weight": 0}], "unit": "thread"}
+    start(shop.path, "ask", "prod", arms, who="ann")
+    graph = shop.graph(pin_threads=True)
+    assert [await shop.run(graph), await shop.run(graph)] == ["two", "two"]
+    kill(shop.path, "ask", "prod", who="ann", why="bad")
+    assert await shop.run(graph) == "one"
 
 
 async def test_a_resumed_run_of_a_pinned_thread_goes_on_with_the_versions_it_began_with(shop: Shop) -> None:
