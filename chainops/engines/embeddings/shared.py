@@ -154,8 +154,8 @@ def embedder(path: str | Path | None = None) -> BatchedEmbedder:
     """The embedder of the model in ``path``, loaded the first time (blocks for about a second), then shared.
 
     Args:
-        path: a folder that ``chainops embedder export`` made, or one of sentence-transformers (with a
-            ``modules.json``); None: the usual place.
+        path: a folder that ``chainops embedder export`` made, one of sentence-transformers (with a
+            ``modules.json``), or the GGUF file of an encoder; None: the usual place.
 
     Raises:
         SetupError: there is no model (``setup.embedder_missing``), or it is damaged (``setup.embedder``).
@@ -170,6 +170,10 @@ def embedder(path: str | Path | None = None) -> BatchedEmbedder:
 
 
 def _load(folder: Path) -> Model:
+    if folder.suffix == ".gguf":
+        from chainops.engines.embeddings.llama import LlamaEmbeddingModel
+
+        return LlamaEmbeddingModel(folder)
     if (folder / "modules.json").is_file() and not (folder / CARD).is_file():
         from chainops.engines.embeddings.sentence import SentenceModel
 

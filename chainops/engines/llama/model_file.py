@@ -143,6 +143,25 @@ def check_model_file(path: str | Path, *, sha256: str = "") -> ModelFile:
     return ModelFile(path, size, sha256.lower(), header.metadata, parts)
 
 
+def check_encoder_file(path: Path, architectures: frozenset[str]) -> str:
+    """The architecture of a GGUF encoder, which makes vectors, if its tables are whole and consistent.
+
+    Raises:
+        BadFileError: what is wrong with it.
+        OSError: it cannot be read.
+    """
+    _size(path)
+    header = read_header(path)
+    arch = header.metadata.get("general.architecture")
+    if not isinstance(arch, str) or arch not in architectures:
+        raise BadFileError(f"its architecture is {arch!r}, not one of {', '.join(sorted(architectures))}")
+    if not header.tensors:
+        raise BadFileError("it has no weights (a vocabulary only)")
+    _check_shape(header, arch)
+    _check_tokenizer(header, arch)
+    return arch
+
+
 def check_memory(file: ModelFile, n_ctx: int, *, on_gpu: float = 0.0) -> None:
     """Refuse a context that cannot fit, before llama.cpp allocates it and the system kills the process.
 

@@ -20,6 +20,8 @@ from chainops.engines.embeddings import embedder as shared
 from chainops.engines.embeddings.place import CARD, MODEL, TOKENIZER, default_place, open_folder
 from chainops.errors import SetupError
 
+from .bert_gguf import write_bert
+
 TEXTS = ["The cat sits on the mat", "A cat is on a rug", "Quarterly revenue rose"]
 COSINES = [[1.0, 0.6911, -0.0272], [0.6911, 1.0, 0.0394], [-0.0272, 0.0394, 1.0]]
 """What sentence-transformers 6.2 on torch 2.13 gives for TEXTS, rounded; the vectors differ by 2e-7 at most."""
@@ -169,6 +171,44 @@ def test_the_export_gives_the_same_bytes_twice(embedder: BatchedEmbedder, tmp_pa
     with pytest.raises(SetupError, match=r"config\.json") as caught:
         export(tmp_path / "none", tmp_path)
     assert caught.value.code == "setup.embedder_weights"
+
+
+@pytest.fixture(scope="module")
+def bert(embedder: BatchedEmbedder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same weights as a GGUF file."""
+    pytest.importorskip("llama_cpp", reason="needs llama-cpp-python (the [llama] extra)")
+    from chainops.engines.embeddings.export import weights_folder
+
+    try:
+        weights = weights_folder()
+    except SetupError as error:
+        pytest.skip(str(error))
+    return write_bert(weights, tmp_path_factory.mktemp("bert") / "minilm.gguf")
+
+
+@pytest.mark.llama
+def test_llama_gives_the_vectors_of_onnx_within_a_thousandth(embedder: BatchedEmbedder, bert: Path) -> None:
+    texts = [*TEXTS, "H\u00e9llo, w\u00f6rld! 42", "word " * 400, *(f"question {i} about orders" for i in range(40))]
+    found = shared(bert)
+    assert found.identity.startswith("llama:minilm:bert:")
+    cosines = (found.embed_sync(texts) * embedder.embed_sync(texts)).sum(1)
+    assert cosines.min() > 0.999
+    assert np.isfinite(found.embed_sync(["", "\x00", "\ud800"])).all()
+
+
+@pytest.mark.llama
+def test_a_gguf_file_that_is_no_whole_encoder_is_refused(bert: Path, tmp_path: Path) -> None:
+    chat = Path(__file__).resolve().parents[3] / "recipes" / "tiny_model" / "support-desk-tiny.gguf"
+    cut = tmp_path / "cut.gguf"
+    cut.write_bytes(bert.read_bytes()[:1_000_000])
+    for path, problem in [
+        (chat, "its architecture is 'llama'"),
+        (cut, "outside|end|short|cut|beyond|bytes"),
+        (tmp_path / "none.gguf", "no such file"),
+    ]:
+        with pytest.raises(SetupError, match=problem) as caught:
+            shared(path)
+        assert caught.value.code == "setup.embedder"
 
 
 class TestUnit(EmbeddingsUnitTests):
