@@ -23,30 +23,52 @@ __all__ = ["observe", "read_labelled"]
 
 
 def read_labelled(path: Path) -> list[tuple[str, str]]:
-    """Questions with the name of their right answer: JSONL with ``text`` and ``label``, or CSV with these (or
-    ``category``) as columns.
+    """Questions with the name of their right answer.
+
+    JSONL or CSV with ``text`` and ``label`` (or ``category``); or pairs, with ``one``, ``other`` and ``same``:
+    questions that pairs call the same, directly or through others, have one answer.
 
     Raises:
-        SetupError: it cannot be read (``setup.calibration``); the line is named.
+        SetupError: it cannot be read (``setup.calibration``); the row is named.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = (
-                list(csv.DictReader(file))
-                if path.suffix == ".csv"
-                else [json.loads(line) for line in file if line.strip()]
-            )
+            if path.suffix == ".csv":
+                rows: list[Any] = list(csv.DictReader(file))
+            else:
+                rows = [json.loads(line) for line in file if line.strip()]
     except (OSError, ValueError) as error:
         raise _wrong(f"{path} cannot be read: {error}") from None
+    if rows and isinstance(rows[0], dict) and "one" in rows[0]:
+        return _from_pairs(path, rows)
     found = []
     for number, row in enumerate(rows, 1):
-        text, label = (
-            (row.get("text"), row.get("label", row.get("category"))) if isinstance(row, dict) else (None, None)
-        )
+        given = row if isinstance(row, dict) else {}
+        text, label = given.get("text"), given.get("label", given.get("category"))
         if not isinstance(text, str) or label is None:
             raise _wrong(f"row {number} of {path} has no text and label")
         found.append((text.strip(), str(label)))
     return found
+
+
+def _from_pairs(path: Path, rows: Sequence[Any]) -> list[tuple[str, str]]:
+    first: dict[str, str] = {}
+
+    def root(text: str) -> str:
+        while first.setdefault(text, text) != text:
+            first[text] = first[first[text]]
+            text = first[text]
+        return text
+
+    for number, row in enumerate(rows, 1):
+        given = row if isinstance(row, dict) else {}
+        one, other, same = given.get("one"), given.get("other"), str(given.get("same")).lower()
+        if not isinstance(one, str) or not isinstance(other, str) or same not in ("true", "false", "1", "0"):
+            raise _wrong(f"row {number} of {path} has no one, other and same (true or false)")
+        a, b = root(one.strip()), root(other.strip())
+        if same in ("true", "1"):
+            first[a] = b
+    return [(text, root(text)) for text in list(first)]
 
 
 def observe(questions: Sequence[tuple[str, str]], vectors: NDArray[np.float32], *, seed: int = 0) -> list[Observation]:
@@ -78,5 +100,7 @@ def _observation(index: VectorIndex, questions: Sequence[tuple[str, str]], vecto
 
 def _wrong(problem: str) -> SetupError:
     return SetupError(
-        problem, hint='Write one JSON object per line: {"text": "...", "label": "..."}.', code="setup.calibration"
+        problem,
+        hint='Write one JSON object per line: {"text": "...", "label": "..."}, or pairs: {"one": ..., "other": ..., "same": true}.',
+        code="setup.calibration",
     )

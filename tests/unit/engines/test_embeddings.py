@@ -173,6 +173,15 @@ def test_the_export_gives_the_same_bytes_twice(embedder: BatchedEmbedder, tmp_pa
     assert caught.value.code == "setup.embedder_weights"
 
 
+def test_sentence_transformers_gives_the_same_vectors(embedder: BatchedEmbedder) -> None:
+    pytest.importorskip("sentence_transformers", reason="needs sentence-transformers (the [embeddings] extra)")
+    from chainops.engines.embeddings.export import weights_folder
+
+    found = shared(weights_folder())
+    assert found.identity.startswith("sentence-transformers:model:")
+    assert np.abs(found.embed_sync(TEXTS) - embedder.embed_sync(TEXTS)).max() < 1e-5
+
+
 @pytest.fixture(scope="module")
 def bert(embedder: BatchedEmbedder, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same weights as a GGUF file."""

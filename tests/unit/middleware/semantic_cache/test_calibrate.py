@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,13 @@ def test_a_file_of_labelled_questions_is_read_or_named_as_wrong(tmp_path: Path) 
     table = tmp_path / "q.csv"
     table.write_text("text,category\na,x\n")
     assert read_labelled(table) == [("a", "x")]
+    pairs = [("a", "b", True), ("b", "c", True), ("a", "d", False), ("e", "e", True)]
+    lines.write_text("\n".join(json.dumps({"one": x, "other": y, "same": same}) for x, y, same in pairs))
+    labels = dict(read_labelled(lines))
+    assert labels["a"] == labels["b"] == labels["c"] and len(set(labels.values())) == 3
+    lines.write_text('{"one": "a", "other": "b"}\n')
+    with pytest.raises(SetupError, match="row 1"):
+        read_labelled(lines)
     lines.write_text('{"text": 1}\n')
     with pytest.raises(SetupError, match="row 1"):
         read_labelled(lines)
