@@ -101,6 +101,6 @@ def _observation(index: VectorIndex, questions: Sequence[tuple[str, str]], vecto
 def _wrong(problem: str) -> SetupError:
     return SetupError(
         problem,
-        hint='Write one JSON object per line: {"text": "...", "label": "..."}, or pairs: {"one": ..., "other": ..., "same": true}.',
+        hint='One JSON object per line: {"text": ..., "label": ...}, or {"one": ..., "other": ..., "same": true}.',
         code="setup.calibration",
     )
