@@ -51,7 +51,8 @@ def export(out: Path, weights: Path | None = None, *, int8: bool = False) -> Pat
         int8: weights in 8 bits: a quarter of the size, but 10 to 21 % of nearest neighbours are others.
 
     Raises:
-        SetupError: the weights are not there, or are another kind of model (``setup.embedder_weights``).
+        SetupError: the weights are not there, or are another kind of model (``setup.embedder_weights``); ``out`` cannot
+            be written (``setup.output``).
         MissingExtra: the package ``onnx`` is not installed.
     """
     try:
@@ -60,11 +61,21 @@ def export(out: Path, weights: Path | None = None, *, int8: bool = False) -> Pat
         raise MissingExtra("export", package="onnx", needed_for="Making the embedder's model file") from None
     folder = weights or weights_folder()
     config = _config(folder)
-    tensors = _tensors(folder / "model.safetensors")
-    model = _Graph(config, tensors).model()
-    out.mkdir(parents=True, exist_ok=True)
-    part = out / f"{MODEL}.part"
-    onnx.save(model, part)
+    model = _Graph(config, _tensors(folder / "model.safetensors")).model()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        part = out / f"{MODEL}.part"
+        onnx.save(model, part)
+        _finish(part, out, folder, config["hidden_size"], int8=int8)
+    except OSError as error:
+        raise SetupError(
+            f"Cannot write {out}: {error.strerror or error}", hint="Give another folder.", code="setup.output"
+        ) from None
+    return out
+
+
+def _finish(part: Path, out: Path, folder: Path, dimensions: int, *, int8: bool) -> None:
+    """Quantise, and give the files their names; the card last, so that a folder with a card is whole."""
     if int8:
         from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -77,13 +88,12 @@ def export(out: Path, weights: Path | None = None, *, int8: bool = False) -> Pat
     card = {
         "name": NAME,
         "precision": "int8" if int8 else "fp32",
-        "dimensions": config["hidden_size"],
+        "dimensions": dimensions,
         "max_tokens": MAX_TOKENS,
         "licence": "Apache-2.0 (sentence-transformers/all-MiniLM-L6-v2)",
         "files": {name: sha256_of(out / name) for name in (MODEL, TOKENIZER)},
     }
     (out / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-    return out
 
 
 def _config(folder: Path) -> dict[str, Any]:

