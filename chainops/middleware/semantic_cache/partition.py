@@ -22,14 +22,16 @@ if TYPE_CHECKING:
 __all__ = ["Partition", "Partitions", "partition_of", "question_of"]
 
 MAX_OPEN = 200
+MAX_CHARS = 600
+"""Longer messages are no questions for this cache: what an embedder does not read would not count."""
 
 
 def question_of(call: ModelCall) -> str | None:
-    """The text of the last message, where that is a person's and text only; else None."""
+    """The text of the last message, where that is a person's, text only and short enough; else None."""
     last = call.messages[-1] if call.messages else None
     if last is None or last.type != "human" or not isinstance(last.content, str) or not last.content.strip():
         return None
-    return last.content
+    return last.content if len(last.content) <= MAX_CHARS else None
 
 
 def partition_of(call: ModelCall, embedder: str, tenant: Any, scope: Mapping[str, Any]) -> str:

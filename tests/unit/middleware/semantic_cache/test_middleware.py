@@ -200,6 +200,14 @@ async def test_an_answer_that_began_before_an_invalidation_is_not_kept(embedder:
     assert [hit(await desk.ask("How much is shipping?")) for _ in range(3)] == [False] * 3
 
 
+async def test_a_message_that_the_embedder_would_not_read_whole_is_no_question(embedder: Any) -> None:
+    desk = Desk(embedder, threshold=0.0)
+    context = "The shop opens at nine. " * 40
+    await desk.ask(f"{context} The code is red.")
+    assert not hit(await desk.ask(f"{context} The code is blue."))
+    assert not hit(await desk.ask(f"{context} The code is red."))
+
+
 async def test_answers_expire(embedder: Any) -> None:
     desk = Desk(embedder, ttl_s=1e-9)
     await desk.ask("How much is shipping?")
