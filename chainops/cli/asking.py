@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from chainops.middleware.prompts.content import Content, PromptTest
     from chainops.middleware.prompts.slots import AnyPrompt
-    from chainops.middleware.prompts.template import Rendered
+    from chainops.middleware.prompts.template import Choice, Rendered
     from chainops.middleware.prompts.trial import Ask, Outcome, Said
 
-__all__ = ["Model", "chat_model", "outcomes_of"]
+__all__ = ["Model", "chat_model", "choose_examples", "outcomes_of"]
 
 Model = Annotated[
     str | None,
@@ -128,16 +128,35 @@ def outcomes_of(
     chosen = [prompt.content.tests if tests is None else tests(prompt) for prompt in prompts]
     asking = sum(every or test.answer is not None for each in chosen for test in each)
     if text_only or not asking:
-        return [run_tests(prompt, tests=each) for prompt, each in zip(prompts, chosen, strict=True)]
+        if not any(prompt.choosers for prompt in prompts):
+            return [run_tests(prompt, tests=each) for prompt, each in zip(prompts, chosen, strict=True)]
+        pairs = list(zip(prompts, chosen, strict=True))
+
+        async def look() -> list[list[Outcome]]:
+            return [await ask_tests(prompt, None, tests=each, choose=choose_examples) for prompt, each in pairs]
+
+        return asyncio.run(look())
     with _asking(wanted) as ask, _progress(asking) as counted:
 
         async def run() -> list[list[Outcome]]:
             return [
-                await ask_tests(prompt, counted(ask), tests=each, every=every)
+                await ask_tests(prompt, counted(ask), tests=each, every=every, choose=choose_examples)
                 for prompt, each in zip(prompts, chosen, strict=True)
             ]
 
         return asyncio.run(run())
+
+
+async def choose_examples(prompt: AnyPrompt, values: dict[str, Any]) -> Choice:
+    """The examples of a prompt that are most like ``values``, by the embedder in the usual place.
+
+    Raises:
+        SetupError: there is no embedder (``setup.embedder_missing``).
+    """
+    from chainops.engines.embeddings import LazyEmbedder
+    from chainops.middleware.prompts.choosing import ExampleChooser
+
+    return await ExampleChooser(LazyEmbedder()).choose(prompt, values)
 
 
 @contextmanager

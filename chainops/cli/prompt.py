@@ -93,11 +93,15 @@ def render(
     as_json: Json = False,
 ) -> None:
     """The messages that a prompt becomes with some values."""
+    import asyncio
     from dataclasses import asdict
 
+    from chainops.cli.asking import choose_examples
     from chainops.cli.prompt_io import compiled, look, read_values
 
-    rendered = compiled(look(db), name).render(read_values(variables, var or []))
+    prompt, values = compiled(look(db), name), read_values(variables, var or [])
+    examples = asyncio.run(choose_examples(prompt, values)) if prompt.choosers else None
+    rendered = prompt.render(values, examples)
     if as_json:
         row = {"name": rendered.name, "version": rendered.version, "sha256": rendered.sha256}
         print_json({**row, "variables": rendered.variables, "messages": [asdict(m) for m in rendered.messages]})

@@ -57,7 +57,7 @@ def run_tests(prompt: AnyPrompt, *, tests: list[PromptTest] | None = None) -> li
 
 async def ask_tests(
     prompt: AnyPrompt,
-    ask: Ask,
+    ask: Ask | None,
     *,
     tests: list[PromptTest] | None = None,
     every: bool = False,
@@ -66,6 +66,7 @@ async def ask_tests(
     """Run the tests, and ask a model for those that say what its answer must be like.
 
     Args:
+        ask: None: no model is asked.
         tests: in place of the prompt's own.
         every: ask for the other tests too, to see what is answered.
     """
@@ -73,7 +74,7 @@ async def ask_tests(
     for test in prompt.content.tests if tests is None else tests:
         examples = await choose(prompt, test.inputs) if choose is not None and prompt.choosers else None
         outcome, rendered = _on_text(prompt, test, examples)
-        if rendered is not None and (test.answer is not None or every):
+        if ask is not None and rendered is not None and (test.answer is not None or every):
             outcome = await _on_answer(prompt, test, rendered, outcome, ask)
         outcomes.append(outcome)
     return outcomes

@@ -375,3 +375,29 @@ def test_a_label_can_be_split_and_made_one_again(run: Any, cli: Any, folder: Pat
         with pytest.raises(ChainopsError) as caught:
             cli(app, *words)
         assert caught.value.code == code and caught.value.hint
+
+
+@pytest.mark.usefixtures("embedder")
+def test_prompts_that_choose_their_examples_are_rendered_tested_and_promoted_too(run: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "choosing"
+    folder.mkdir()
+    (folder / "capital.prompt").write_text(
+        """---
+inputs: {properties: {question: {type: string}}, required: [question]}
+few_shot:
+  choose: similar
+  k: 1
+  like: question
+  examples:
+    - {user: "What is the capital of France?", assistant: Paris}
+    - {user: "How many cents has a euro?", assistant: "100"}
+tests:
+  - {name: near, inputs: {question: "What is the capital of Italy?"}, contains: [Paris], lacks: [cents]}
+---
+{{ question }}
+"""
+    )
+    run("sync", folder)
+    assert "Paris" in run("render", "capital", "--var", "question=Which city is the capital of Spain?")
+    assert json.loads(run("test", "--json"))[0]["problems"] == []
+    run("promote", "capital", "prod")
