@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from chainops.errors import SetupError
+from chainops.gate import Patterns, Rule, guard, literals
+
+
+@pytest.mark.parametrize("pattern", ["a*", "(", r"\Ga", "(?r)abc", "(?:cat){e<=1}", "(*FAIL)", r"\X", "(?x) a b"])
+def test_a_pattern_that_cannot_be_watched_is_refused_by_name(pattern: str) -> None:
+    with pytest.raises(SetupError, match="of the rule 'mine'") as error:
+        Patterns([Rule("mine", pattern)])
+    assert error.value.code == "setup.pattern"
+
+
+def test_flags_of_one_pattern_do_not_reach_the_others() -> None:
+    watch = Patterns([Rule("one", "(?i)abc", "1"), Rule("two", "xyz", "2")])
+    assert guard(watch, "ABC XYZ xyz") == "1 XYZ 2"
+
+
+def test_of_overlapping_matches_no_part_stays() -> None:
+    watch = Patterns([Rule("one", "abcd", "<1>"), Rule("two", "cdef", "<2>"), Rule("three", "bc", "<3>")])
+    assert guard(watch, "xabcdefx") == "x<1><2>x"
+
+
+def test_a_list_of_words_finds_whole_words_in_either_case() -> None:
+    watch = Patterns([Rule("words", literals(["foo", "foobar", "new york", "C++"]), "*")])
+    assert guard(watch, "Foo FOOBAR foob New York newyork (c++) food") == "* * foob * newyork (*) food"
+
+
+def test_a_list_of_thousands_of_words_is_one_pattern() -> None:
+    words = [f"w{i}x" for i in range(5000)]
+    found = re.findall(literals(words), "w17x w4999x w5000x w17xx")
+    assert found == ["w17x", "w4999x"]
+
+
+def test_words_are_exact_where_case_counts_and_parts_of_words_where_that_is_wanted() -> None:
+    watch = Patterns([Rule("words", literals(["Ab"], whole=False, ignore_case=False), "*")])
+    assert guard(watch, "xAbx ab") == "x*x ab"
+
+
+def test_a_list_without_words_is_a_mistake() -> None:
+    with pytest.raises(SetupError, match="empty"):
+        literals([""])
+
+
+def test_without_rules_everything_passes() -> None:
+    assert guard(Patterns([]), "anything") == "anything"
