@@ -8,11 +8,13 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from chainops.app.layers import layers_of, pick
+from chainops.app.plugins import engine_of, migrate_plugins
 from chainops.errors import CallError, SetupError
 from chainops.pipeline import Pipeline
 from chainops.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
     from langgraph.pregel import Pregel
 
     from chainops.middleware.trace import Trace
@@ -45,6 +47,7 @@ class App:
                 hint="Give it its place in [pipeline].middleware, or remove the plugin's table.",
                 code="setup.pipeline",
             )
+        migrate_plugins(self.settings)
 
     @property
     def trace(self) -> Trace | None:
@@ -56,6 +59,14 @@ class App:
         from chainops.adapters.langgraph import instrument
 
         return instrument(graph, self.pipeline, auto=auto)
+
+    def engine(self, name: str, model: str) -> BaseChatModel:
+        """The chat model ``model`` of an engine that an enabled plugin brings, by "plugin/engine".
+
+        Raises:
+            SetupError: the plugin is not enabled, or brings no such engine (``setup.engine``).
+        """
+        return engine_of(self.settings, name, model)
 
     def run_sync(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine from synchronous code and return its result: the one door from there to here.

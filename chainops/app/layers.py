@@ -70,7 +70,7 @@ def layers_of(settings: Settings) -> dict[str, Middleware]:
     """The built-in layers that the pipeline names, and all layers of the enabled plugins, by name."""
     layers = {name: build(settings) for name, build in BUILT_IN.items() if name in settings.pipeline.middleware}
     for name, table in settings.plugins.items():
-        for layer in find_plugin(name).build(table):
+        for layer in find_plugin(name, allowed=settings.trust.plugins).build(table):
             if layer.name in layers:
                 raise SetupError(
                     f"Plugin {name!r} brings a middleware {layer.name!r}, which exists already",

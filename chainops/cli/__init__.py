@@ -24,6 +24,7 @@ _GROUPS = {
     "embedder": "The model that turns texts into vectors: export, show.",
     "docs": "Read the documentation offline.",
     "model": "Local models: add, list, show, verify, fit, run, bench, remove.",
+    "plugin": "Plugins: list, info, check, new, score, page.",
     "prompt": "Prompts in versions: add, list, show, diff, render, test, promote, split, sync, import, export.",
     "trace": "Look at recorded runs: list, show, tail, search, export, prune.",
 }
@@ -33,11 +34,15 @@ class _Lazy(TyperGroup):
     """Loads a command's module when the command is run, not before."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return sorted(_GROUPS)
+        from chainops.cli.plugin_commands import commands_here
+
+        return sorted({*_GROUPS, *commands_here()})
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in _GROUPS:
-            return None
+            from chainops.cli.plugin_commands import command_of
+
+            return command_of(cmd_name)
         if ctx.meta.get("chainops.listing"):
             return TyperCommand(cmd_name, help=_GROUPS[cmd_name])
         return typer.main.get_command(import_module(f"chainops.cli.{cmd_name}").app)

@@ -9,6 +9,7 @@ from chainops.settings.prompts import PromptSettings
 from chainops.settings.semantic_cache import SemanticCacheSettings
 from chainops.settings.trace import TraceSettings
 from chainops.settings.tree import Settings
+from chainops.settings.trust import TrustSettings
 
 __all__ = [
     "CacheSettings",
@@ -19,5 +20,6 @@ __all__ = [
     "SemanticCacheSettings",
     "Settings",
     "TraceSettings",
+    "TrustSettings",
     "load_settings",
 ]

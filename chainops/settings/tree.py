@@ -14,6 +14,7 @@ from chainops.settings.prompts import PromptSettings
 from chainops.settings.section import Section
 from chainops.settings.semantic_cache import SemanticCacheSettings
 from chainops.settings.trace import TraceSettings
+from chainops.settings.trust import TrustSettings
 
 __all__ = ["Settings"]
 
@@ -28,5 +29,6 @@ class Settings(Section):
     chain: ChainSettings = ChainSettings()
     semantic_cache: SemanticCacheSettings = SemanticCacheSettings()
     embeddings: EmbeddingSettings = EmbeddingSettings()
+    trust: TrustSettings = TrustSettings()
     nodes: dict[str, dict[str, Any]] = Field(default_factory=dict)
     plugins: dict[str, dict[str, Any]] = Field(default_factory=dict)

@@ -40,7 +40,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Install:
             name: SimpleNamespace(name=name, value=f"{name}_package:plugin", load=lambda value=value: load(value))
             for name, value in offered.items()
         }
-        monkeypatch.setattr(plugins, "installed_plugins", lambda: points)
+        monkeypatch.setattr(plugins.find, "installed_plugins", lambda: points)
 
     return install
 
