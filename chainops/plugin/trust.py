@@ -53,7 +53,9 @@ def _counts(path: Path) -> bool:
 
 def _recorded(point: Any) -> Iterator[tuple[str, Path]]:
     dist = getattr(point, "dist", None)
-    for entry in (dist.files or ()) if dist is not None else ():
+    if dist is None:
+        return
+    for entry in dist.files or ():
         file = Path(str(dist.locate_file(entry)))
         # outside the site folder stand scripts, whose first line is the path of the interpreter
         if _counts(Path(entry)) and ".." not in Path(entry).parts and file.is_file():

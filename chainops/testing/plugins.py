@@ -5,10 +5,12 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from chainops.errors import ChainopsError
+from chainops.layer import Middleware
 from chainops.plugin import API_VERSION, Plugin
 from chainops.testing.conformance import check_middleware
 
@@ -87,10 +89,14 @@ async def _middleware(plugin: Plugin, options: Mapping[str, Any]) -> list[Findin
         Finding("each application gets its own layers", f"one object for all: {', '.join(shared)}" if shared else "")
     )
     for at, layer in enumerate(first):
-        failed = await check_middleware(lambda at=at: plugin.build(options)[at])
+        failed = await check_middleware(partial(_layer, plugin, options, at))
         problem = "; ".join(f"{name}: {message}" for name, message in failed.items())
         found.append(Finding(f"middleware {layer.name!r} passes the conformance kit", problem))
     return found
+
+
+def _layer(plugin: Plugin, options: Mapping[str, Any], at: int) -> Middleware:
+    return plugin.build(options)[at]
 
 
 def _engine_can_be_made(plugin: Plugin, name: str) -> Finding:
@@ -147,7 +153,8 @@ def _record_a_run(file: Path) -> None:
     builder.add_edge(START, "answer")
     trace = Trace(file)
     try:
-        instrument(builder.compile(), [trace]).invoke({"messages": ["A question?"]})
+        graph: Any = instrument(builder.compile(), [trace])
+        graph.invoke({"messages": ["A question?"]})
     finally:
         trace.close()
 
@@ -168,7 +175,7 @@ def _scorer(plugin: Plugin, name: str, options: Any, file: Path) -> Finding:
         spans = reader.spans(reader.find_run("last").id)
     for span in spans:
         try:
-            said = plugin.scorers[name](options, span)
+            said: Any = plugin.scorers[name](options, span)
         except Exception as error:  # noqa: BLE001 - the plugin's own code: whatever is wrong is reported
             return Finding(f"scorer {name!r} judges", f"{type(error).__name__}: {error}")
         if said is not None and not isinstance(said, str | int | float):
