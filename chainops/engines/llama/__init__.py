@@ -10,10 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from chainops.engines.llama.chat_model import ChatLlama
-    from chainops.engines.llama.failures import ContextOverflow, ModelClosed, ModelTimeout, Truncated
+    from chainops.engines.llama.failures import ContextOverflow, ModelClosed, ModelTimeout, QueueFull, Truncated
     from chainops.engines.llama.model_file import ModelFile, check_model_file
 
-__all__ = ["ChatLlama", "ContextOverflow", "ModelClosed", "ModelFile", "ModelTimeout", "Truncated", "check_model_file"]
+__all__ = [
+    "ChatLlama",
+    "ContextOverflow",
+    "ModelClosed",
+    "ModelFile",
+    "ModelTimeout",
+    "QueueFull",
+    "Truncated",
+    "check_model_file",
+]
 
 _HOMES = {
     "ChatLlama": "chat_model",
@@ -21,6 +30,7 @@ _HOMES = {
     "ModelClosed": "failures",
     "ModelFile": "model_file",
     "ModelTimeout": "failures",
+    "QueueFull": "failures",
     "Truncated": "failures",
     "check_model_file": "model_file",
 }

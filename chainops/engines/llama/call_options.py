@@ -22,7 +22,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "max_tokens": (1, 1 << 31),
     "timeout": (0, 1e9),
 }
-WHOLE = frozenset({"top_k", "max_tokens", "seed"})
+WHOLE = frozenset({"top_k", "max_tokens", "seed", "priority"})
 MAY_BE_NONE = frozenset({"seed", "max_tokens", "timeout"})
 OTHER = frozenset(
     {
@@ -83,7 +83,7 @@ def make_ask(
     options = {**defaults, **{name: value for name, value in kwargs.items() if name in defaults}}
     for name, value in options.items():
         _check_number(name, value)
-    max_tokens, timeout = options.pop("max_tokens"), options.pop("timeout")
+    max_tokens, timeout, priority = options.pop("max_tokens"), options.pop("timeout"), options.pop("priority")
     tools = list(kwargs.get("tools") or ())
     choice = tool_choice_name(kwargs.get("tool_choice"), tools)
     forced = choice not in ("auto", "none")
@@ -109,6 +109,7 @@ def make_ask(
         stop=tuple(stop),
         forced=choice if forced else "",
         timeout=timeout,
+        priority=priority,
         answer_schema=answer_schema,
         top_logprobs=_top_logprobs(kwargs.get("logprobs"), kwargs.get("top_logprobs")),
     )

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import difflib
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput, ModelProfile
@@ -19,27 +17,23 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import Field
 
 from chainops.engines.llama.adapters import WithAdapters
 from chainops.engines.llama.answer import Answer
 from chainops.engines.llama.call_options import make_ask, tool_choice_name
 from chainops.engines.llama.gguf import peek_metadata
 from chainops.engines.llama.library import library_version
-from chainops.engines.llama.loading import DEFAULT_CONTEXT, ModelOptions
+from chainops.engines.llama.loading import DEFAULT_CONTEXT
 from chainops.engines.llama.messages import as_dicts
 from chainops.engines.llama.model_file import known_sha256
-from chainops.engines.llama.session import Lease, Session
+from chainops.engines.llama.opened import Opened
 from chainops.engines.llama.structured import Structured
-from chainops.errors import SetupError
 
 __all__ = ["ChatLlama"]
 
-NO_MEANING_HERE = frozenset({"api_key", "max_retries"})
-"""Parameters that LangChain passes to every chat model; a model in this process has no use for them."""
 
-
-class ChatLlama(WithAdapters, Structured):
+class ChatLlama(Opened, WithAdapters, Structured):
     """A local model, run by llama.cpp in this process: streaming, tools, usage and timings.
 
     The model is loaded at the first call, in its own thread, and shared by all ``ChatLlama`` of this process with the
@@ -50,26 +44,6 @@ class ChatLlama(WithAdapters, Structured):
         model = ChatLlama(model_path="support-desk-tiny.gguf")
         answer = await model.ainvoke("How much is shipping?")
     """
-
-    model_path: str
-    """Path of the GGUF file; of a model in several parts, the first."""
-    sha256: str = ""
-    """64 hex digits that the file must have. Without it the file is tried in another process once."""
-    n_ctx: int | None = Field(default=None, ge=8, le=1 << 30)
-    """Tokens of context, prompt and answer together. None: what the model was trained with, at most 4096."""
-    n_batch: int = Field(default=256, ge=8, le=4096)
-    """Tokens of the prompt per step; a cancelled call stops after the step at the latest."""
-    n_threads: int | None = Field(default=None, ge=1, le=1024)
-    """Threads that compute. None: 1 for files below 100 MB, else one per core."""
-    n_gpu_layers: int = Field(default=0, ge=-1)
-    """Layers on the GPU; -1: all. Refused if the installed llama-cpp-python has no GPU support."""
-    flash_attn: bool = False
-    """Use flash attention. It can change an answer, so it is never decided automatically."""
-    probe: bool | Literal["auto"] = "auto"
-    """Try the file in another process before it is loaded into this one. "auto": unless it passed before, or sha256
-    is given."""
-    chat_template: str = ""
-    """Jinja to use instead of the template in the file."""
 
     temperature: float = Field(default=0.0, ge=0, le=100)
     """0: always the likeliest token."""
@@ -89,53 +63,10 @@ class ChatLlama(WithAdapters, Structured):
     """The answer ends before the first of these."""
     timeout: float | None = Field(default=None, gt=0)
     """Seconds after which a call fails with ``ModelTimeout``, waiting included."""
+    priority: int = 0
+    """Of the calls that wait, the highest is answered first; of equals, the one that came first."""
     streaming: bool = False
     """LangChain's switch: True makes ``invoke`` use the streaming path too."""
-
-    _lease: Lease = PrivateAttr(default_factory=Lease)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_unknown(cls, values: Any) -> Any:
-        known = {*cls.model_fields, *NO_MEANING_HERE}
-        for name in values if isinstance(values, Mapping) else ():
-            if name not in known:
-                near = difflib.get_close_matches(str(name), known, n=1)
-                hint = f"Did you mean {near[0]!r}?" if near else "See the reference page of ChatLlama."
-                raise SetupError(f"ChatLlama has no option {name!r}", hint=hint, code="setup.option")
-        if isinstance(values, Mapping) and isinstance(values.get("model_path"), Path):
-            return {**values, "model_path": str(values["model_path"])}
-        return values
-
-    @property
-    def model_name(self) -> str:
-        """Name of the file without its ending."""
-        return Path(self.model_path).stem
-
-    @property
-    def session(self) -> Session:
-        """The loaded model behind this object; loading begins when it is asked for, and does not block."""
-        return self._lease.session(
-            ModelOptions(
-                path=str(Path(self.model_path).expanduser().absolute()),
-                sha256=self.sha256.lower(),
-                n_ctx=self.n_ctx,
-                n_batch=self.n_batch,
-                n_threads=self.n_threads,
-                n_gpu_layers=self.n_gpu_layers,
-                flash_attn=self.flash_attn,
-                probe=self.probe,
-                chat_template=self.chat_template,
-            )
-        )
-
-    def close(self) -> None:
-        """Give the model up; it is unloaded if nobody else uses it. Later calls raise ``ModelClosed``."""
-        self._lease.close()
-
-    async def aclose(self) -> None:
-        """The same without blocking the event loop."""
-        await asyncio.to_thread(self.close)
 
     @property
     def _llm_type(self) -> str:
@@ -144,7 +75,8 @@ class ChatLlama(WithAdapters, Structured):
     @property
     def _identifying_params(self) -> dict[str, Any]:
         names = ("sha256", "n_ctx", "chat_template", "temperature", "top_k", "top_p", "min_p", "repeat_penalty", "seed")
-        chosen = {name: getattr(self, name) for name in (*names, "max_tokens", "stop", "flash_attn", "adapter")}
+        more = ("max_tokens", "stop", "flash_attn", "kv_type", "adapter")
+        chosen = {name: getattr(self, name) for name in (*names, *more)}
         return {"model_path": self.model_path, "model_name": self.model_name, **chosen}
 
     def chainops_identity(self) -> dict[str, Any]:
@@ -162,6 +94,7 @@ class ChatLlama(WithAdapters, Structured):
             "n_batch": self.n_batch,
             "n_gpu_layers": self.n_gpu_layers,
             "flash_attn": self.flash_attn,
+            "kv_type": self.kv_type,
             "template": hashlib.sha256(self.chat_template.encode()).hexdigest() if self.chat_template else "the file's",
             "sampling": {name: getattr(self, name) for name in sampling},
             "llama_cpp": library_version(),
@@ -236,7 +169,7 @@ class ChatLlama(WithAdapters, Structured):
 
     def _begin(self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]) -> Answer:
         defaults = {name: getattr(self, name) for name in ("temperature", "top_k", "top_p", "min_p", "repeat_penalty")}
-        defaults |= {"seed": self.seed, "max_tokens": self.max_tokens, "timeout": self.timeout}
+        defaults |= {name: getattr(self, name) for name in ("seed", "max_tokens", "timeout", "priority")}
         ask = make_ask(as_dicts(messages), self._stop_list(stop), defaults, kwargs, model_name=self.model_name)
         ask = replace(ask, adapters=self.chosen_adapters(kwargs.get("adapter", self.adapter)))
         return Answer(self.session, ask, model_name=self.model_name, with_tools=ask.tools_callable)

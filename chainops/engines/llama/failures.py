@@ -6,7 +6,7 @@ from langchain_core.exceptions import ContextOverflowError
 
 from chainops.errors import CallError
 
-__all__ = ["ContextOverflow", "ModelClosed", "ModelTimeout", "Truncated"]
+__all__ = ["ContextOverflow", "ModelClosed", "ModelTimeout", "QueueFull", "Truncated"]
 
 
 class ContextOverflow(CallError, ContextOverflowError):
@@ -45,6 +45,19 @@ class ModelTimeout(CallError):
         super().__init__(
             f"The model did not finish within {seconds:g} seconds",
             hint="Give a longer timeout or a smaller max_tokens, or let fewer calls wait for one model.",
+        )
+
+
+class QueueFull(CallError):
+    """Too many calls wait for the model already. This one was not taken."""
+
+    default_code = "call.queue_full"
+    retryable = True
+
+    def __init__(self, waiting: int) -> None:
+        super().__init__(
+            f"{waiting} calls wait for the model already",
+            hint="Try again later, ask with less at once, or open the model with a larger max_waiting.",
         )
 
 

@@ -9,14 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from chainops.engines.llama.library import GPU_KINDS, devices
-from chainops.engines.llama.memory import available_memory, kv_bytes_per_token
+from chainops.engines.llama.memory import KV_BYTES, available_memory, kv_bytes_per_token
 from chainops.engines.llama.model_file import ModelFile
 from chainops.engines.llama.weights import read_weights
 
 __all__ = ["KV_BYTES", "Fit", "fit", "gpu_memory", "read_bandwidth"]
-
-KV_BYTES = {"f16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32}
-"""Bytes per number of the key-value cache, by the name of its type."""
 
 EFFICIENCY = 0.45
 """Share of that bound which decoding reaches: 0.39 to 0.50 was measured (131 MB model, one core, AVX2)."""

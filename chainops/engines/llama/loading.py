@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from chainops.engines.llama.model_file import ModelFile, check_memory, check_model_file
+from chainops.engines.llama.model_file import ModelFile, check_model_file
 from chainops.engines.llama.native import ContextOptions, Native
 from chainops.engines.llama.probe import ensure_probed
 from chainops.engines.llama.prompt import PromptEncoder
+from chainops.engines.llama.room import Layout, plan_room
 from chainops.engines.llama.template import ChatTemplate
 
 __all__ = ["DEFAULT_CONTEXT", "Loaded", "ModelOptions", "load", "threads_for"]
@@ -27,11 +28,17 @@ class ModelOptions:
     Args:
         path: absolute path of the GGUF file.
         sha256: hash that the file must have; empty: not compared.
-        n_ctx: tokens of context; None: what the model was trained with, at most 4096.
-        n_batch: tokens per prefill step.
+        n_ctx: tokens of context of each call; None: what the model was trained with, at most 4096.
+        n_batch: prompt tokens per step.
+        n_parallel: calls that run at once.
+        n_cells: tokens of all calls together; None: ``n_ctx`` for each that runs.
+        n_kept: tokens of finished calls that are kept for the next ones; None: as many as ``n_cells``.
+        max_waiting: calls that may wait for their turn.
         n_threads: None: 1 for files below 100 MB, else as many as there are cores.
         n_gpu_layers: layers on the GPU; -1: all.
         flash_attn: use flash attention.
+        kv_layout: see :class:`~chainops.engines.llama.room.Room`; "auto": cells of their own where the memory allows.
+        kv_type: how keys and values are stored.
         probe: trial load in another process; "auto": if the hash is not given and the content did not pass before.
         chat_template: Jinja to use instead of the file's; empty: the file's.
     """
@@ -40,9 +47,15 @@ class ModelOptions:
     sha256: str = ""
     n_ctx: int | None = None
     n_batch: int = 256
+    n_parallel: int = 8
+    n_cells: int | None = None
+    n_kept: int | None = None
+    max_waiting: int = 1024
     n_threads: int | None = None
     n_gpu_layers: int = 0
     flash_attn: bool = False
+    kv_layout: Layout = "auto"
+    kv_type: str = "f16"
     probe: bool | Literal["auto"] = "auto"
     chat_template: str = ""
 
@@ -69,7 +82,16 @@ def load(options: ModelOptions) -> Loaded:
     n_ctx = options.n_ctx or min(file.trained_context, DEFAULT_CONTEXT)
     layers = file.number("block_count") + 1
     on_gpu = 1.0 if options.n_gpu_layers < 0 else min(options.n_gpu_layers / layers, 1.0)
-    check_memory(file, n_ctx, on_gpu=on_gpu)
+    room = plan_room(
+        file,
+        n_ctx=n_ctx,
+        n_parallel=options.n_parallel,
+        n_cells=options.n_cells,
+        n_kept=options.n_kept,
+        layout=options.kv_layout,
+        kv_type=options.kv_type,
+        on_gpu=on_gpu,
+    )
     vocabulary = _Vocabulary(file)
     source = options.chat_template or str(file.metadata.get("tokenizer.chat_template", ""))
     template = ChatTemplate(source, bos_token=vocabulary.text("bos"), eos_token=vocabulary.text("eos"))
@@ -79,9 +101,14 @@ def load(options: ModelOptions) -> Loaded:
     context = ContextOptions(
         n_ctx=n_ctx,
         n_batch=min(options.n_batch, n_ctx),
+        n_parallel=options.n_parallel,
+        n_kept=room.n_kept,
+        n_cells=room.n_cells,
         n_threads=options.n_threads or threads_for(file),
         n_gpu_layers=options.n_gpu_layers,
         flash_attn=options.flash_attn,
+        unified=room.unified,
+        kv_type=options.kv_type,
     )
     native = Native(Path(options.path), context)
 

@@ -9,11 +9,11 @@ from chainops.engines.llama.native import Native
 __all__ = ["token_logprobs"]
 
 
-def token_logprobs(native: Native, token: int, top: int) -> dict[str, Any]:
-    """The chosen ``token`` after the last decode, in OpenAI's form, with the ``top`` likeliest ones."""
+def token_logprobs(native: Native, row: int, token: int, top: int) -> dict[str, Any]:
+    """The ``token`` chosen after ``row`` of the last decode, in OpenAI's form, with the ``top`` likeliest ones."""
     import numpy as np
 
-    logits = native.logits().astype(np.float64)
+    logits = native.logits(row).astype(np.float64)
     logits -= logits.max()
     logits -= np.log(np.exp(logits).sum())
     best = np.argpartition(-logits, min(top, len(logits) - 1))[:top]

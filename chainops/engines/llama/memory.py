@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["available_memory", "kv_bytes_per_token"]
+__all__ = ["KV_BYTES", "available_memory", "kv_bytes_per_token"]
+
+KV_BYTES = {"f16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32}
+"""Bytes per number of the key-value cache, by the name of its type."""
 
 UNLIMITED = 1 << 60
 

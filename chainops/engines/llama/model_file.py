@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from chainops.engines.llama.gguf import BadFileError, Header, read_header
-from chainops.engines.llama.memory import available_memory, kv_bytes_per_token
 from chainops.errors import SetupError
 
-__all__ = ["ModelFile", "check_memory", "check_model_file", "file_sha256", "known_sha256"]
+__all__ = ["ModelFile", "check_model_file", "file_sha256", "known_sha256"]
 
 MAX_LAYERS = 1024
 MAX_WIDTH = 1 << 20
@@ -160,26 +159,6 @@ def check_encoder_file(path: Path, architectures: frozenset[str]) -> str:
     _check_shape(header, arch)
     _check_tokenizer(header, arch)
     return arch
-
-
-def check_memory(file: ModelFile, n_ctx: int, *, on_gpu: float = 0.0) -> None:
-    """Refuse a context that cannot fit, before llama.cpp allocates it and the system kills the process.
-
-    The estimate is file size plus key-value cache of ``n_ctx`` tokens (f16), each times ``1 - on_gpu``.
-
-    Raises:
-        SetupError: code ``setup.model_memory``.
-    """
-    per_token = kv_bytes_per_token(file.metadata)
-    need = int((file.size + per_token * n_ctx) * (1 - on_gpu))
-    room = available_memory()
-    if room is not None and need > room:
-        fits = max(int(room / (1 - on_gpu)) - file.size, 0) // max(per_token, 1)
-        raise SetupError(
-            f"{file.path.name} with n_ctx={n_ctx} needs about {need:,} bytes of memory, {room:,} are available",
-            hint=f"Give n_ctx of at most {fits}." if fits else "Use a smaller model, or a machine with more memory.",
-            code="setup.model_memory",
-        )
 
 
 def _size(path: Path) -> int:

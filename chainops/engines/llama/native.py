@@ -14,15 +14,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chainops.engines.llama.batch import Batch
 from chainops.engines.llama.library import library, library_log
 from chainops.errors import CallError, SetupError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["ContextOptions", "Native"]
+__all__ = ["ABORTED", "NO_ROOM", "ContextOptions", "Native"]
 
-ABORTED = 2
+NO_ROOM, ABORTED = 1, 2
+KV_TYPES = {"f16": 1, "q8_0": 8, "q4_0": 2}
+"""Name: ggml's number of the type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +33,14 @@ class ContextOptions:
     """How a model is opened.
 
     Args:
-        n_ctx: tokens of context.
-        n_batch: tokens per prefill step; between steps a request can be cancelled.
+        n_ctx: tokens of context of one request.
+        n_batch: prompt tokens per step; between steps a request can be cancelled.
+        n_parallel: requests that run at once.
+        n_kept: tokens of finished sequences to keep in memory for their prefixes.
+        n_cells: tokens of all sequences together; 0: ``n_ctx`` for each that runs.
+        unified: all sequences share the cells, so that common prefixes are stored and read once, but each row of a
+            step looks at everybody's cells; else each sequence has ``n_ctx`` cells of its own.
+        kv_type: how keys and values are stored, a key of ``KV_TYPES``; other than f16 needs ``flash_attn``.
         n_threads: threads that compute.
         n_gpu_layers: layers to put on the GPU; -1: all.
         flash_attn: use flash attention (never decided automatically: it can change an answer).
@@ -39,13 +48,18 @@ class ContextOptions:
 
     n_ctx: int
     n_batch: int = 256
+    n_parallel: int = 1
+    n_kept: int = 0
+    n_cells: int = 0
     n_threads: int = 1
     n_gpu_layers: int = 0
     flash_attn: bool = False
+    unified: bool = True
+    kv_type: str = "f16"
 
 
 class Native:
-    """One model and one context with one sequence.
+    """One model and one context of many sequences.
 
     Raises:
         SetupError: codes ``setup.model_load``, ``setup.model_context``, ``setup.gpu``.
@@ -56,7 +70,6 @@ class Native:
         self.options = options
         self._model: Any = None
         self._context: Any = None
-        self._batch: Any = None
         self._abort_flag = ctypes.create_string_buffer(2)
         if options.n_gpu_layers and not lib.llama_supports_gpu_offload():
             raise SetupError(
@@ -87,28 +100,39 @@ class Native:
         self._context = lib.llama_init_from_model(self._model, self._context_params())
         if not self._context:
             raise SetupError(
-                f"llama.cpp cannot make a context of {options.n_ctx} tokens for {path.name}: {library_log(lib).reason}",
-                hint="Give a smaller n_ctx.",
+                f"llama.cpp cannot make a context of {self._cells_wanted} tokens for {path.name}: "
+                f"{library_log(lib).reason}",
+                hint="Give a smaller n_ctx, n_parallel or n_cells.",
                 code="setup.model_context",
             )
         self.vocab: Any = lib.llama_model_get_vocab(self._model)
         self.n_vocab: int = lib.llama_vocab_n_tokens(self.vocab)
-        self.n_ctx = min(options.n_ctx, int(lib.llama_n_ctx_seq(self._context)))
+        each = int(lib.llama_n_ctx_seq(self._context))
+        self.n_cells = min(self._cells_wanted, each if options.unified else each * options.n_parallel)
+        self.n_ctx = min(options.n_ctx, each)
+        self.can_share = not (lib.llama_model_is_recurrent(self._model) or lib.llama_model_is_hybrid(self._model))
+        self.batch = Batch(lib, options.n_batch + options.n_parallel)
         self._memory = lib.llama_get_memory(self._context)
-        self._batch = lib.llama_batch_init(options.n_batch, 0, 1)
         self._pieces: dict[int, bytes] = {}
+        self._ends: dict[int, bool] = {}
+        self._views: dict[tuple[int, tuple[int, ...]], Any] = {}
+
+    @property
+    def _cells_wanted(self) -> int:
+        return self.options.n_cells or self.options.n_ctx * self.options.n_parallel
 
     def _context_params(self) -> Any:
         lib, options = self.lib, self.options
         params = lib.llama_context_default_params()
-        params.n_ctx = options.n_ctx
-        params.n_batch = params.n_ubatch = options.n_batch
-        params.n_seq_max = params.n_outputs_max = 1
+        params.n_ctx = self._cells_wanted
+        params.n_batch = params.n_ubatch = options.n_batch + options.n_parallel  # a step: prompt, one token of each
+        params.n_seq_max = params.n_outputs_max = options.n_parallel
         params.n_threads = params.n_threads_batch = options.n_threads
         params.flash_attn_type = (
             lib.LLAMA_FLASH_ATTN_TYPE_ENABLED if options.flash_attn else lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
         )
-        params.kv_unified = True
+        params.kv_unified = options.unified
+        params.type_k = params.type_v = KV_TYPES[options.kv_type]
         params.no_perf = True
         if sys.platform != "win32":
             # strlen(flag) != 0 means abort: a C function, so that llama.cpp's 140 questions per step need no GIL
@@ -177,54 +201,78 @@ class Native:
 
     def is_end(self, token: int) -> bool:
         """True for tokens that end the answer."""
-        return bool(self.lib.llama_vocab_is_eog(self.vocab, token))
+        found = self._ends.get(token)
+        if found is None:
+            found = self._ends[token] = bool(self.lib.llama_vocab_is_eog(self.vocab, token))
+        return found
 
-    def decode(self, tokens: Sequence[int], position: int) -> bool:
-        """Compute ``tokens`` (at most ``n_batch``) at ``position``; then the last one's logits can be sampled.
+    def decode(self) -> int:
+        """Compute what is in ``batch``; then the logits of the wanted rows are there.
 
         Returns:
-            False when :meth:`abort` interrupted it.
+            0, or ``NO_ROOM``: nothing changed, there are too few free cells, or ``ABORTED``: :meth:`abort` was called.
 
         Raises:
-            CallError: code ``call.decode``; the cache is empty afterwards.
+            CallError: code ``call.decode``; nobody knows what is in the context now.
         """
-        batch = self._batch
-        batch.n_tokens = len(tokens)
-        for row, token in enumerate(tokens):
-            batch.token[row] = token
-            batch.pos[row] = position + row
-            batch.n_seq_id[row] = 1
-            batch.seq_id[row][0] = 0
-            batch.logits[row] = row == len(tokens) - 1
-        code = self.lib.llama_decode(self._context, batch)
-        if code == ABORTED:
-            return False
-        if code:
-            self.clear()
-            raise CallError(f"llama_decode failed with code {code} at position {position}", code="call.decode")
-        return True
+        code = int(self.lib.llama_decode(self._context, self.batch.raw))
+        if code in (0, NO_ROOM, ABORTED):
+            return code
+        raise CallError(f"llama_decode failed with code {code} in a batch of {self.batch.count}", code="call.decode")
 
-    def trim(self, keep: int) -> bool:
-        """Forget everything from position ``keep`` on. False: this kind of model can only forget all (and did)."""
-        if self.lib.llama_memory_seq_rm(self._memory, 0, keep, -1):
+    def remove(self, sequence: int, keep: int) -> bool:
+        """Forget a sequence from position ``keep`` on. False: this kind of model can only forget all (and did)."""
+        if self.lib.llama_memory_seq_rm(self._memory, sequence, keep or -1, -1):
             return True
-        self.clear()
+        self.lib.llama_memory_seq_rm(self._memory, sequence, -1, -1)
         return False
 
-    def clear(self) -> None:
-        """Forget the whole sequence."""
-        self.lib.llama_memory_clear(self._memory, False)
+    def share(self, source: int, target: int, size: int) -> None:
+        """Let ``target``, which is empty, begin with the first ``size`` tokens of ``source``, in the same cells.
 
-    def logits(self) -> Any:
-        """The logits of the last decoded token: a numpy view of shape ``(n_vocab,)``, valid until the next decode."""
+        Possible where cells are ``unified`` only.
+        """
+        if size:
+            self.lib.llama_memory_seq_cp(self._memory, source, target, 0, size)
+
+    def state(self, sequence: int) -> Any:
+        """All that was computed of a sequence: a numpy array of bytes, empty if llama.cpp cannot tell."""
         import numpy as np
 
-        pointer = self.lib.llama_get_logits_ith(self._context, -1)
-        return np.ctypeslib.as_array(pointer, shape=(self.n_vocab,))
+        size = self.lib.llama_state_seq_get_size(self._context, sequence)
+        data = np.empty(size, np.uint8)
+        pointer = data.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
+        return data[: self.lib.llama_state_seq_get_data(self._context, pointer, size, sequence)]
 
-    def sample(self, chain: Any) -> int:
-        """The next token, chosen by a sampler chain from the last logits, and accepted into the chain."""
-        return int(self.lib.llama_sampler_sample(chain, self._context, -1))
+    def restore(self, sequence: int, state: Any) -> bool:
+        """Bring what :meth:`state` returned back, as ``sequence``, which is empty. False: llama.cpp did not."""
+        pointer = state.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
+        return bool(self.lib.llama_state_seq_set_data(self._context, pointer, len(state), sequence))
+
+    def clear(self) -> None:
+        """Forget all sequences."""
+        self.lib.llama_memory_clear(self._memory, False)
+
+    def logits(self, row: int) -> Any:
+        """The logits of a wanted row: a numpy view of shape ``(n_vocab,)``, valid until the next decode."""
+        return self._view(self.lib.llama_get_logits_ith(self._context, row), (self.n_vocab,))
+
+    def all_logits(self) -> Any:
+        """The logits of all wanted rows in their order: a numpy view of shape ``(wanted, n_vocab)``."""
+        return self._view(self.lib.llama_get_logits(self._context), (self.batch.outputs, self.n_vocab))
+
+    def _view(self, pointer: Any, shape: tuple[int, ...]) -> Any:
+        """llama.cpp's floats as an array. Making one takes a while; their places are few."""
+        import numpy as np
+
+        key = (ctypes.addressof(pointer.contents), shape)
+        if key not in self._views:
+            self._views[key] = np.ctypeslib.as_array(pointer, shape=shape)
+        return self._views[key]
+
+    def sample(self, chain: Any, row: int) -> int:
+        """The next token after ``row``, chosen by a sampler chain and accepted into it."""
+        return int(self.lib.llama_sampler_sample(chain, self._context, row))
 
     def abort(self) -> None:
         """Interrupt the running decode, from any thread. Final: every later decode is interrupted as well."""
@@ -237,10 +285,8 @@ class Native:
 
     def close(self) -> None:
         """Free everything. Safe to call twice; nothing else may be called afterwards."""
-        if self._batch is not None:
-            self.lib.llama_batch_free(self._batch)
         if self._context:
             self.lib.llama_free(self._context)
         if self._model:
             self.lib.llama_model_free(self._model)
-        self._batch = self._context = self._model = None
+        self._context = self._model = None

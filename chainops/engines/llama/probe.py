@@ -128,7 +128,7 @@ def _trial(path: Path) -> str:
     """Use the model as a session would; returns what is wrong, or an empty string."""
     import numpy as np
 
-    native = Native(path, ContextOptions(n_ctx=PROBE_CONTEXT))
+    native = Native(path, ContextOptions(n_ctx=PROBE_CONTEXT, n_parallel=2))
     try:
         tokens = [
             *native.tokenize(PROBE_TEXT, special=True, start=True),
@@ -136,11 +136,15 @@ def _trial(path: Path) -> str:
         ][: PROBE_CONTEXT - 1]
         if not tokens:
             return "it makes no tokens out of text"
-        native.decode(tokens, 0)
-        native.trim(len(tokens) // 2)
+        native.batch.add(tokens, 0, 0, last=True)
+        native.decode()
+        native.remove(0, len(tokens) // 2)
         native.clear()
-        native.decode(tokens[:8], 0)
-        if not np.isfinite(native.logits()).all():
+        native.batch.clear()
+        for sequence in (0, 1):
+            row = native.batch.add(tokens[:8], 0, sequence, last=True)
+        native.decode()
+        if not np.isfinite(native.logits(row)).all():
             return "its weights compute to infinity or not-a-number"
         b"".join(native.piece(token) for token in tokens)
         return ""

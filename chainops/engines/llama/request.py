@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from typing import Any, Literal
 
 from chainops.engines.llama.sampling import Sampling
 
-__all__ = ["AdapterUse", "Ask", "Event", "Finished", "Request"]
+__all__ = ["AdapterUse", "Ask", "Event", "Finished", "Outbox", "Request"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,7 @@ class Ask:
         stop: the answer ends before the first of these strings.
         forced: name of the tool that must be called, or "any"; empty: nothing is forced.
         timeout: seconds from now until the call fails; None: never.
+        priority: of those that wait, the highest is answered first; of equals, the one that came first.
         adapters: what is added to the weights, for this call only.
         answer_schema: JSON schema, as JSON text, that the whole answer must fit; empty: any text.
         top_logprobs: tell how likely each token was, and so many likeliest others; None: tell nothing.
@@ -48,6 +50,7 @@ class Ask:
     stop: tuple[str, ...] = ()
     forced: str = ""
     timeout: float | None = None
+    priority: int = 0
     adapters: tuple[AdapterUse, ...] = ()
     answer_schema: str = ""
     top_logprobs: int | None = None
@@ -60,9 +63,9 @@ class Finished:
     Args:
         reason: ``"stop"``: the model or a stop string ended it; ``"length"``: max_tokens or the context did.
         prompt_tokens: tokens of the prompt, reused ones included.
-        cached_tokens: tokens of the prompt that were still there from the call before.
+        cached_tokens: tokens of the prompt that were copied from another call's instead of computed.
         completion_tokens: tokens generated, without the one that ends the answer.
-        queue_ms: waiting for other calls (and, the first time, for loading).
+        queue_ms: waiting for a place (and, the first time, for loading).
         prefill_ms: computing the prompt.
         ttft_ms: from the call to the first token.
         decode_ms: from the end of the prompt to the end of the answer.
@@ -91,17 +94,27 @@ Event = str | Finished | BaseException
 """Text as it comes; then the end or an error."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Request:
-    """An :class:`Ask` on its way. ``deliver`` is called in the worker thread with every event.
+    """An :class:`Ask` on its way.
 
-    ``cancelled`` may be set by any thread; the worker stops within one token.
+    Args:
+        put: takes an event; called in the thread of ``loop``, or in any thread if there is none.
+        loop: the event loop that waits for the answer.
+        cancelled: may be set by any thread; the worker stops within one step.
     """
 
     ask: Ask
-    deliver: Callable[[Event], None]
+    put: Callable[[Event], None]
+    loop: asyncio.AbstractEventLoop | None = None
     cancelled: bool = False
     submitted: float = field(default_factory=time.monotonic)
+
+    def deliver(self, event: Event) -> None:
+        """Bring one event to whoever waits."""
+        outbox = Outbox()
+        outbox.add(self, event)
+        outbox.flush()
 
     @property
     def seconds_left(self) -> float | None:
@@ -109,3 +122,32 @@ class Request:
         if self.ask.timeout is None:
             return None
         return max(self.submitted + self.ask.timeout - time.monotonic(), 0.0)
+
+
+class Outbox:
+    """Events of one step, brought to each event loop in one go: waking a loop costs more than all the rest."""
+
+    def __init__(self) -> None:
+        self._loops: dict[asyncio.AbstractEventLoop, list[tuple[Request, Event]]] = {}
+
+    def add(self, request: Request, event: Event) -> None:
+        """Queue an event; one without a loop is delivered at once."""
+        if request.loop is None:
+            request.put(event)
+        else:
+            self._loops.setdefault(request.loop, []).append((request, event))
+
+    def flush(self) -> None:
+        """Deliver all. Requests of a closed loop are marked as cancelled: nobody can wait any more."""
+        for loop, items in self._loops.items():
+            try:
+                loop.call_soon_threadsafe(_put_all, items)
+            except RuntimeError:
+                for request, _ in items:
+                    request.cancelled = True
+        self._loops.clear()
+
+
+def _put_all(items: list[tuple[Request, Event]]) -> None:
+    for request, event in items:
+        request.put(event)

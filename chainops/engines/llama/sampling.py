@@ -38,12 +38,16 @@ class Sampling:
 
 
 class Sampler:
-    """A sampler chain of llama.cpp for one request. Must be closed."""
+    """A sampler chain of llama.cpp for one request. Must be closed.
+
+    ``greedy``: the likeliest token is what it would choose; whoever has all logits at hand need not ask.
+    """
 
     def __init__(self, native: Native, sampling: Sampling, grammar: str = "") -> None:
         self.native = native
         self._grammar: Any = None
-        self._chain = self._build(sampling)
+        self.greedy = sampling.temperature <= 0 and sampling.repeat_penalty == 1.0 and not grammar
+        self._chain = None if self.greedy else self._build(sampling)
         if grammar:
             lib = native.lib
             self._grammar = lib.llama_sampler_init_grammar(native.vocab, grammar.encode(), b"root")
@@ -91,28 +95,30 @@ class Sampler:
         array = lib.llama_token_data_array(data=data, size=count, selected=-1, sorted=False)
         return rows, array
 
-    def next(self) -> int:
-        """The next token after the last decode.
+    def next(self, row: int) -> int:
+        """The next token after ``row`` of the last decode.
 
         Raises:
             CallError: code ``call.grammar``: no token can continue the text as the grammar demands.
         """
+        if self.greedy:
+            return int(self.native.logits(row).argmax())
         if self._grammar is None:
-            return self.native.sample(self._chain)
-        token = self._choose(constrained=False)
+            return self.native.sample(self._chain, row)
+        token = self._choose(row, constrained=False)
         if not self._allowed(token):
-            token = self._choose(constrained=True)
+            token = self._choose(row, constrained=True)
         self.native.lib.llama_sampler_accept(self._chain, token)
         if not self.native.is_end(token):
             self.native.lib.llama_sampler_accept(self._grammar, token)
         return token
 
-    def _choose(self, *, constrained: bool) -> int:
+    def _choose(self, row: int, *, constrained: bool) -> int:
         import numpy as np
 
         lib, rows, array = self.native.lib, self._rows, self._array
         rows["id"] = np.arange(len(rows), dtype=np.int32)
-        rows["logit"] = self.native.logits()
+        rows["logit"] = self.native.logits(row)
         rows["logit"][self.native.silent_tokens] = -np.inf
         rows["p"] = 0
         array.data = ctypes.cast(rows.ctypes.data, type(array.data))

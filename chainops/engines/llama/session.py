@@ -1,7 +1,6 @@
 """One loaded model and the thread that owns it: requests go in from anywhere, text comes back where it was asked for.
 
-Requests run one at a time, in the order of arrival. The seam for a scheduler of many sequences is ``Request``:
-callers only submit requests and read their events, so whoever replaces the worker changes nothing for them.
+Callers only submit requests and read their events. Which of them runs when is the worker's business.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import weakref
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from typing import Any
 
-from chainops.engines.llama.failures import ModelClosed, ModelTimeout
+from chainops.engines.llama.failures import ModelClosed, ModelTimeout, QueueFull
 from chainops.engines.llama.loading import Loaded, ModelOptions, load
 from chainops.engines.llama.request import Ask, Event, Finished, Request
 from chainops.engines.llama.worker import Stats, Worker
@@ -42,6 +41,7 @@ class Session:
         self._lock = threading.Lock()  # never held for long: callers take it on their event loop
         self._model_lock = threading.Lock()  # keeps the model in memory while another thread counts tokens
         self._closed = False
+        self._worker: Worker | None = None
         self._inbox: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="chainops-llama", daemon=True)
         self._thread.start()
@@ -54,7 +54,8 @@ class Session:
     @property
     def waiting(self) -> int:
         """How many requests wait for their turn, cancelled ones included."""
-        return self._inbox.qsize()
+        worker = self._worker
+        return self._inbox.qsize() + (len(worker.waiting) if worker is not None else 0)
 
     @property
     def sha256(self) -> str:
@@ -62,21 +63,15 @@ class Session:
         return self._loaded.sha256 if self._loaded else ""
 
     async def stream(self, ask: Ask) -> AsyncGenerator[str | Finished, None]:
-        """Text as it is generated, then ``Finished``. Closing the generator stops the model within one token.
+        """Text as it is generated, then ``Finished``. Closing the generator stops the model within one step.
 
         Raises:
             ChainopsError: the model cannot be loaded, or the call failed.
+            QueueFull: ``max_waiting`` calls wait already.
         """
         loop = asyncio.get_running_loop()
         events: asyncio.Queue[Event] = asyncio.Queue()
-
-        def deliver(event: Event) -> None:
-            try:
-                loop.call_soon_threadsafe(events.put_nowait, event)
-            except RuntimeError:  # the loop is closed: nobody can wait any more
-                request.cancelled = True
-
-        request = Request(ask, deliver)
+        request = Request(ask, events.put_nowait, loop)
         self._submit(request)
         try:
             while True:
@@ -146,6 +141,8 @@ class Session:
                 raise copy.copy(self.failure)
             if self._closed:
                 raise ModelClosed
+            if (waiting := self.waiting) >= self.options.max_waiting:
+                raise QueueFull(waiting)
             self._inbox.put(request)
 
     def _run(self) -> None:
@@ -154,19 +151,27 @@ class Session:
         except Exception as error:  # noqa: BLE001 - told to every caller
             self._fail(error)
             return
-        with self._lock:
-            self._loaded = loaded
-        self._ready.set()
         worker = Worker(loaded, self.stats)
-        while (request := self._inbox.get()) is not None and not self._closed:
-            worker.run(request)
-            del request
-        if request is not None:
-            request.deliver(ModelClosed())
+        with self._lock:
+            self._loaded, self._worker = loaded, worker
+        self._ready.set()
+        self._take_in(worker)
+        while not self._closed:
+            worker.step()
+            self._take_in(worker)
+        worker.close()
         with self._model_lock:
             self._loaded = None
             loaded.native.close()
         self._refuse_waiting(ModelClosed())
+
+    def _take_in(self, worker: Worker) -> None:
+        """Hand over what has come; wait for something when there is nothing to do."""
+        try:
+            while (request := self._inbox.get(block=not worker.busy)) is not None:
+                worker.submit(request)
+        except queue.Empty:
+            return
 
     def _fail(self, error: Exception) -> None:
         failure = error if isinstance(error, ChainopsError) else None

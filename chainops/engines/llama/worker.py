@@ -1,19 +1,28 @@
-"""Answers requests with one loaded model, one after the other. Runs in the session's thread."""
+"""Answers many requests with one loaded model, a step at a time. Runs in the session's thread.
+
+Each step computes one token of every running answer and a slice of the prompts that are not complete yet. Requests join
+and leave between steps.
+"""
 
 from __future__ import annotations
 
+import copy
 import time
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from chainops.engines.llama.adapting import Adapting
 from chainops.engines.llama.failures import ContextOverflow, ModelClosed, ModelTimeout
 from chainops.engines.llama.loading import Loaded
 from chainops.engines.llama.logprobs import token_logprobs
-from chainops.engines.llama.request import Ask, Finished, Request
+from chainops.engines.llama.native import ABORTED, NO_ROOM
+from chainops.engines.llama.planning import Planner, Work
+from chainops.engines.llama.request import Ask, Outbox, Request
+from chainops.engines.llama.residents import Residents
 from chainops.engines.llama.sampling import Sampler
-from chainops.engines.llama.text import TextStream
+from chainops.engines.llama.sequence import Sequence
 from chainops.engines.llama.tools import answer_grammar, tool_grammar, tools_or_answer_grammar
+from chainops.engines.llama.waiting import Waiting
 from chainops.errors import CallError, ChainopsError
 
 __all__ = ["Stats", "Worker"]
@@ -21,7 +30,7 @@ __all__ = ["Stats", "Worker"]
 
 @dataclass(slots=True)
 class Stats:
-    """Counters of a session since it was loaded; read them from any thread."""
+    """Counters of a session since it was loaded; read them from any thread. Times are seconds."""
 
     requests: int = 0
     cancelled: int = 0
@@ -29,137 +38,224 @@ class Stats:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     generated_tokens: int = 0
-
-
-class _Cancelled(Exception):
-    """Nobody waits for the answer any more."""
+    running: int = 0
+    most_running: int = 0
+    steps: int = 0
+    step_s: float = 0.0
+    decode_s: float = 0.0
 
 
 class Worker:
-    """Holds what is in the model's memory: the tokens of the last request, whose common prefix the next one reuses."""
+    """Knows who waits, who runs, and what comes next.
+
+    Args:
+        loaded: the model.
+        stats: is counted up.
+    """
 
     def __init__(self, loaded: Loaded, stats: Stats) -> None:
+        self.waiting = Waiting()
         self._loaded, self._native, self._stats = loaded, loaded.native, stats
-        self._resident: list[int] = []
         self._adapting = Adapting(loaded)
+        self._planner = Planner(loaded.native)
+        self._residents = Residents(loaded.native)
+        self._running = self._residents.running
+        self._outbox = Outbox()
+        self._blocked = False  # the first that waits did not fit, and nothing changed since
 
-    def run(self, request: Request) -> None:
-        """Answer ``request``; every outcome but a cancellation is delivered to it. Raises nothing."""
-        self._stats.requests += 1
+    @property
+    def busy(self) -> bool:
+        """True while something runs or waits."""
+        return bool(self._running) or len(self.waiting) > 0
+
+    def submit(self, request: Request) -> None:
+        """Take a request in; it runs when it is its turn. Every outcome but a cancellation is delivered to it."""
+        self.waiting.push(request)
+        self._blocked = False
+
+    def step(self) -> None:
+        """Bring what runs one token further. Raises nothing."""
+        began = time.perf_counter()
         try:
-            request.deliver(self._answer(request))
-        except _Cancelled:
-            self._stats.cancelled += 1
-        except ChainopsError as error:
-            self._stats.failed += 1
-            request.deliver(error)
+            for sequence in [item for item in self._running if _is_over(item.request)]:
+                self._give_up(sequence.request, sequence)
+            for request in self.waiting.prune(_is_over):
+                self._give_up(request)
+            self._admit()
+            self._residents.follow()
+            if self._running:
+                self._compute()
         except Exception as error:  # noqa: BLE001 - the thread must outlive every request
-            self._stats.failed += 1
-            failure = CallError(f"The model failed: {type(error).__name__}: {error}", code="call.model")
-            failure.__cause__ = error
-            request.deliver(failure)
+            self._fail_all(error)
+        self._outbox.flush()
+        self._stats.running = len(self._running)
+        self._stats.most_running = max(self._stats.most_running, len(self._running))
+        self._stats.step_s += time.perf_counter() - began
 
-    def _answer(self, request: Request) -> Finished:
+    def close(self) -> None:
+        """Refuse what runs and what waits."""
+        self._fail_all(ModelClosed())
+        for request in self.waiting.take_all():
+            request.deliver(ModelClosed())
+        self._outbox.flush()
+
+    def _admit(self) -> None:
+        """Let those that waited longest run, as long as there is room for the next one."""
+        while not self._blocked and len(self._running) < self._native.options.n_parallel:
+            request = self.waiting.first
+            if request is None:
+                return
+            if _is_over(request):
+                self.waiting.pop()
+                self._give_up(request)
+                continue
+            try:
+                sequence = self.waiting.prepared or self._prepare(request)
+                sequence.sampler = Sampler(self._native, request.ask.sampling, _grammar(request.ask))
+            except Exception as error:  # noqa: BLE001 - a bad request must not end the thread
+                self._refuse_first(request, error)
+                continue
+            try:
+                placed = self._residents.place(sequence)
+            except Exception as error:
+                self._refuse_first(request, error)
+                raise  # nobody knows what is in the context now
+            if not placed:
+                sequence.sampler.close()
+                self.waiting.prepared, self._blocked = sequence, True
+                return
+            self.waiting.pop()
+            self._stats.requests += 1
+            sequence.began = time.monotonic() - sequence.encode_s
+
+    def _refuse_first(self, request: Request, error: Exception) -> None:
+        self.waiting.pop()
+        self._stats.requests += 1
+        self._fail(request, error)
+
+    def _prepare(self, request: Request) -> Sequence:
         began = time.monotonic()
-        self._check(request)
-        ask = request.ask
-        prompt = self._loaded.encoder.encode(ask.messages, ask.tools)
-        if not prompt or len(prompt) + 1 > self._native.n_ctx:
-            raise ContextOverflow(len(prompt), self._native.n_ctx)
-        adapters, changed = self._adapting.use(ask.adapters)
-        if changed:
-            self._native.clear()
-            self._resident.clear()
-        logprobs: list[dict[str, Any]] = []
-        sampler = Sampler(self._native, ask.sampling, _grammar(ask))
+        prompt = self._loaded.encoder.encode(request.ask.messages, request.ask.tools)
+        window = self._native.n_ctx
+        if not prompt or len(prompt) + 1 > window:
+            raise ContextOverflow(len(prompt), window)
+        adapted = self._adapting.find(request.ask.adapters)
+        return Sequence.of(request, prompt, window, time.monotonic() - began, adapted)
+
+    def _compute(self) -> None:
+        turn = self._planner.turn(self._running)
+        self._adapting.use(turn[0].adapted)
+        for work in self._planner.fill(turn):
+            if not self._decode(work):
+                return
+            self._choose(work)
+
+    def _decode(self, work: Work) -> bool:
+        """Compute a batch. False: it was not, and those whose fault it may be have failed."""
+        began = time.perf_counter()
         try:
-            cached = self._prefill(request, prompt)
-            ready = time.monotonic()
-            reason, count, first = self._generate(request, sampler, logprobs)
-        finally:
-            sampler.close()
-        return Finished(
-            reason=reason,
-            prompt_tokens=len(prompt),
-            cached_tokens=cached,
-            completion_tokens=count,
-            queue_ms=_ms(began - request.submitted),
-            prefill_ms=_ms(ready - began),
-            ttft_ms=_ms(first - request.submitted),
-            decode_ms=_ms(time.monotonic() - ready),
-            adapters=adapters,
-            logprobs=tuple(logprobs),
-        )
+            code = self._native.decode()
+        except CallError as error:
+            for sequence, _ in work.parts:
+                self._fail(sequence.request, copy.copy(error), sequence, whole=False)
+            return False
+        took = time.perf_counter() - began
+        self._stats.steps += 1
+        self._stats.decode_s += took
+        if code == ABORTED:
+            self._fail_all(ModelClosed())
+        elif code == NO_ROOM:
+            # The plan of cells was wrong (no case is known): the youngest gives way, the others go on undisturbed.
+            youngest = self._running[-1]
+            self._fail(youngest.request, CallError("The model's cache is full", code="call.decode"), youngest)
+        else:
+            self._planner.measured(work, took)
+            for sequence, count in work.parts:
+                sequence.n_past += count
+            return True
+        return False
 
-    def _check(self, request: Request) -> None:
-        if request.cancelled:
-            raise _Cancelled
-        if self._native.aborted:
-            raise ModelClosed
-        if request.seconds_left == 0:
-            raise ModelTimeout(request.ask.timeout or 0)
+    def _choose(self, work: Work) -> None:
+        """Choose the next token of each row. The likeliest of many rows are found in one go."""
+        now = time.monotonic()
+        best: list[int] | None = None
+        if sum(sequence.greedy for sequence, _ in work.rows) > 1:
+            best = self._native.all_logits().argmax(axis=1).tolist()
+        for index, (sequence, row) in enumerate(work.rows):
+            if not sequence.ready:
+                sequence.ready = now
+                self._stats.prompt_tokens += sequence.n_prompt
+                self._stats.cached_tokens += sequence.shared
+            try:
+                if sequence.sampler is None:
+                    raise RuntimeError("a running sequence has no sampler")
+                greedy = best is not None and sequence.greedy
+                token = best[index] if best is not None and greedy else sequence.sampler.next(row)
+                self._take(sequence, row, token, now)
+            except Exception as error:  # noqa: BLE001 - one answer fails, the others go on
+                self._fail(sequence.request, error, sequence)
 
-    def _prefill(self, request: Request, prompt: list[int]) -> int:
-        """Bring the prompt into the model's memory; returns how many of its tokens were there already."""
-        shared = 0
-        for old, new in zip(self._resident, prompt[:-1], strict=False):  # the last one is needed for its logits
-            if old != new:
-                break
-            shared += 1
-        if shared < len(self._resident):
-            shared = shared if self._native.trim(shared) else 0
-            del self._resident[shared:]
-        step = self._native.options.n_batch
-        for begin in range(shared, len(prompt), step):
-            self._check(request)
-            self._decode(prompt[begin : begin + step])
-        self._stats.prompt_tokens += len(prompt)
-        self._stats.cached_tokens += shared
-        return shared
+    def _take(self, sequence: Sequence, row: int, token: int, now: float) -> None:
+        """Go on with ``token``, or end the answer."""
+        native, ask = self._native, sequence.request.ask
+        sequence.first = sequence.first or now
+        if native.is_end(token):
+            self._finish(sequence, "stop")
+            return
+        if ask.top_logprobs is not None:
+            sequence.logprobs.append(token_logprobs(native, row, token, ask.top_logprobs))
+        sequence.count += 1
+        self._stats.generated_tokens += 1
+        self._send(sequence, sequence.text.feed(native.piece(token)))
+        if sequence.text.stopped:
+            self._finish(sequence, "stop")
+        elif sequence.count >= sequence.limit or sequence.n_past >= native.n_ctx:
+            self._finish(sequence, "length")
+        else:
+            sequence.tokens[sequence.n_past] = token
 
-    def _decode(self, tokens: list[int]) -> None:
-        try:
-            if not self._native.decode(tokens, len(self._resident)):
-                raise ModelClosed
-        except BaseException:
-            self._native.clear()
-            self._resident.clear()
-            raise
-        self._resident += tokens
-
-    def _generate(
-        self, request: Request, sampler: Sampler, logprobs: list[dict[str, Any]]
-    ) -> tuple[Literal["stop", "length"], int, float]:
-        """Generate until the end; returns the reason, the number of tokens and the time of the first one."""
-        ask, native = request.ask, self._native
-        text = TextStream(ask.stop)
-        limit = native.n_ctx if ask.max_tokens is None else ask.max_tokens
-        count, first, reason = 0, 0.0, "length"
-        while count < limit:
-            token = sampler.next()
-            first = first or time.monotonic()
-            if native.is_end(token):
-                reason = "stop"
-                break
-            if ask.top_logprobs is not None:
-                logprobs.append(token_logprobs(native, token, ask.top_logprobs))
-            count += 1
-            self._stats.generated_tokens += 1
-            self._send(request, text.feed(native.piece(token)))
-            if text.stopped:
-                reason = "stop"
-                break
-            if count >= limit or len(self._resident) >= native.n_ctx:
-                break
-            self._check(request)
-            self._decode([token])
-        self._send(request, text.finish())
-        return "stop" if reason == "stop" or text.stopped else "length", count, first or time.monotonic()
-
-    @staticmethod
-    def _send(request: Request, text: str) -> None:
+    def _send(self, sequence: Sequence, text: str) -> None:
         if text:
-            request.deliver(text)
+            self._outbox.add(sequence.request, text)
+
+    def _finish(self, sequence: Sequence, reason: Literal["stop", "length"]) -> None:
+        self._send(sequence, sequence.text.finish())
+        self._outbox.add(sequence.request, sequence.finished("stop" if sequence.text.stopped else reason))
+        self._leave(sequence)
+
+    def _leave(self, sequence: Sequence, *, whole: bool = True) -> None:
+        if sequence.sampler is not None:
+            sequence.sampler.close()
+        self._residents.retire(sequence, keep=whole)
+        self._blocked = False
+
+    def _give_up(self, request: Request, sequence: Sequence | None = None) -> None:
+        """Nobody waits any more, or its time is over."""
+        self._stats.requests += sequence is None
+        if not request.cancelled:
+            self._fail(request, ModelTimeout(request.ask.timeout or 0), sequence)
+            return
+        self._stats.cancelled += 1
+        if sequence is not None:
+            self._leave(sequence)
+
+    def _fail(
+        self, request: Request, error: Exception, sequence: Sequence | None = None, *, whole: bool = True
+    ) -> None:
+        """Tell that it failed. ``whole``: what is in the context of ``sequence`` is what it says."""
+        self._stats.failed += 1
+        self._outbox.add(request, _as_failure(error))
+        if sequence is not None:
+            self._leave(sequence, whole=whole)
+
+    def _fail_all(self, error: Exception) -> None:
+        """After a failure that nobody understands: all that runs fails, the model goes on with an empty context."""
+        for sequence in self._running:
+            if sequence.sampler is not None:
+                sequence.sampler.close()
+            self._fail(sequence.request, copy.copy(error))  # one each: a shared one collects the tracebacks of all
+        self._residents.reset()
+        self._blocked = False
 
 
 def _grammar(ask: Ask) -> str:
@@ -171,5 +267,13 @@ def _grammar(ask: Ask) -> str:
     return answer_grammar(ask.answer_schema) if ask.answer_schema else ""
 
 
-def _ms(seconds: float) -> float:
-    return round(seconds * 1000, 3)
+def _is_over(request: Request) -> bool:
+    return request.cancelled or request.seconds_left == 0
+
+
+def _as_failure(error: Exception) -> ChainopsError:
+    if isinstance(error, ChainopsError):
+        return error
+    failure = CallError(f"The model failed: {type(error).__name__}: {error}", code="call.model")
+    failure.__cause__ = error
+    return failure

@@ -42,7 +42,7 @@ async def test_use_after_close_is_a_clean_error(chain: Chain) -> None:
 async def test_closing_ends_the_running_and_the_waiting_call(chain: Chain) -> None:
     from chainops.engines.llama import ModelClosed
 
-    model = chain(HELLO, **ENDLESS)
+    model = chain(HELLO, **ENDLESS, n_parallel=1)
     running = model.astream("hi")
     await anext(running)
     waiting = asyncio.create_task(model.ainvoke("waits"))

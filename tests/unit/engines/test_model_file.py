@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from chainops.engines.llama import memory, model_file
+from chainops.engines.llama import memory, room
 from chainops.engines.llama.gguf import BadFileError, peek_metadata, read_header
-from chainops.engines.llama.model_file import check_memory, check_model_file, file_sha256
+from chainops.engines.llama.model_file import check_model_file, file_sha256
+from chainops.engines.llama.room import check_memory, fitting_cells, plan_room
 from chainops.errors import SetupError
 
 from .tiny_gguf import ARRAY, I32, STRING, U32, Model, chain_model, string
@@ -173,7 +174,7 @@ def test_a_context_that_does_not_fit_into_memory_is_refused_before_loading(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = check_model_file(chain_model([b"a", b"b"]).write(tmp_path / "model.gguf"))
-    monkeypatch.setattr(model_file, "available_memory", lambda: 10_000_000)
+    monkeypatch.setattr(room, "available_memory", lambda: 10_000_000)
     check_memory(file, 2048)
     with pytest.raises(SetupError, match=r"n_ctx=1000000000 needs about") as caught:
         check_memory(file, 1_000_000_000)
@@ -228,3 +229,49 @@ def test_reading_metadata_for_a_description_never_fails(tmp_path: Path) -> None:
     assert peek_metadata(tmp_path / "absent") == {}
     with pytest.raises(BadFileError):
         read_header(broken)
+
+
+def test_the_default_room_for_many_calls_shrinks_to_what_the_memory_allows(tmp_path: Path) -> None:
+    file = check_model_file(chain_model([b"a", b"b"]).write(tmp_path / "model.gguf"))
+    per_token = memory.kv_bytes_per_token(file.metadata)
+
+    def cells(free: int | None) -> int:
+        return fitting_cells(file.metadata, 1000, free, least=100, wanted=800)
+
+    assert cells(None) == cells(1000 + per_token * 5000) == 800
+    assert cells(1000 + per_token * 500) == 200
+    assert cells(0) == 100
+
+
+def test_the_memory_check_counts_all_cells_and_what_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = check_model_file(chain_model([b"a", b"b"]).write(tmp_path / "model.gguf"))
+    per_token = memory.kv_bytes_per_token(file.metadata)
+    monkeypatch.setattr(room, "available_memory", lambda: file.size + 1000 * per_token)
+    check_memory(file, 100, cells=800, kept=200)
+    for cells, kept in ((801, 200), (800, 201)):
+        with pytest.raises(SetupError, match=rf"\({cells} cells, {kept} kept tokens\)") as caught:
+            check_memory(file, 100, cells=cells, kept=kept)
+        assert "Give n_ctx of at most 99" in caught.value.hint
+
+
+def test_cells_belong_to_calls_where_the_memory_holds_them_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = check_model_file(chain_model([b"a", b"b"]).write(tmp_path / "model.gguf"))
+    per_token = memory.kv_bytes_per_token(file.metadata)
+
+    def plan(**options: Any) -> tuple[bool, int, int]:
+        found = plan_room(file, **{"n_ctx": 100, "n_parallel": 8, **options})
+        return found.unified, found.n_cells, found.n_kept
+
+    monkeypatch.setattr(room, "available_memory", lambda: file.size + 5000 * per_token)
+    assert plan() == (False, 800, 800)
+    assert plan(layout="unified") == (True, 800, 800)
+    assert plan(n_cells=300) == (True, 300, 300)
+    assert plan(n_parallel=1, n_kept=0) == (True, 100, 0)
+    monkeypatch.setattr(room, "available_memory", lambda: file.size + 1000 * per_token)
+    assert plan() == (True, 400, 400)
+    assert plan(layout="partitioned", n_kept=0) == (False, 800, 0)
+    with pytest.raises(SetupError, match="needs about"):
+        plan(layout="partitioned")
+    with pytest.raises(SetupError, match="cells of its own") as caught:
+        plan(layout="partitioned", n_cells=800)
+    assert caught.value.code == "setup.option"

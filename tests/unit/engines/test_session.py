@@ -1,4 +1,4 @@
-"""A loaded model answers requests from anywhere, one at a time, and stops when nobody listens."""
+"""A loaded model answers requests from anywhere, and stops when nobody listens."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_closing_a_sync_stream_stops_the_model(chain: Chain, eventually: Eventua
 
 
 async def test_a_call_cancelled_while_it_waits_never_runs(chain: Chain, eventually: Eventually) -> None:
-    model = chain(HELLO, **ENDLESS)
+    model = chain(HELLO, **ENDLESS, n_parallel=1)
     running = model.astream("hi")
     await anext(running)
     waiting = asyncio.create_task(model.ainvoke("this one waits"))
@@ -256,7 +256,7 @@ async def test_a_timeout_ends_the_call_and_the_model_goes_on(chain: Chain) -> No
 async def test_a_timeout_counts_the_time_of_waiting_for_others(chain: Chain) -> None:
     from chainops.engines.llama import ModelTimeout
 
-    model = chain(HELLO, **ENDLESS)
+    model = chain(HELLO, **ENDLESS, n_parallel=1)
     running = model.astream("hi")
     await anext(running)
     with pytest.raises(ModelTimeout):
@@ -280,9 +280,9 @@ def test_layers_on_a_gpu_are_refused_by_a_build_without_one(chain: Chain) -> Non
 def test_a_context_that_cannot_fit_is_refused_before_it_is_allocated(
     chain: Chain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from chainops.engines.llama import model_file
+    from chainops.engines.llama import room
 
-    monkeypatch.setattr(model_file, "available_memory", lambda: 8_000_000_000)
+    monkeypatch.setattr(room, "available_memory", lambda: 8_000_000_000)
     with pytest.raises(SetupError, match="needs about") as caught:
         chain(HELLO, n_ctx=1_000_000_000).invoke("hi")
     assert caught.value.code == "setup.model_memory"

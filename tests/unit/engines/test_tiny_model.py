@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
@@ -58,6 +60,41 @@ def test_every_held_out_question_gets_the_expected_text(desk: ChatLlama, tiny_pa
     for sample in map(json.loads, lines):
         events = desk.session.stream_sync(Ask(messages=sample["messages"], tools=sample["tools"]))
         assert "".join(event for event in events if isinstance(event, str)) == sample["expected"]
+
+
+def prompts(tiny_path: Path, count: int) -> list[Ask]:
+    """Held-out questions, and variants of them that nobody trained for."""
+    samples = [json.loads(line) for line in tiny_path.with_name("heldout.jsonl").read_text().splitlines()]
+    rng = random.Random(7)
+    asks = [Ask(messages=sample["messages"], tools=sample["tools"], max_tokens=48) for sample in samples]
+    while len(asks) < count:
+        sample = rng.choice(samples)
+        words = (
+            f" {rng.choice(['Please', 'Thanks', 'Hello', 'now', 'again'])} {rng.randint(10, 99)}-{rng.randint(10, 99)}"
+        )
+        messages = [*sample["messages"][:-1], {**sample["messages"][-1]}]
+        messages[-1]["content"] += words
+        asks.append(Ask(messages=messages, tools=sample["tools"], max_tokens=48))
+    return asks[:count]
+
+
+@pytest.mark.parametrize("layout", ["unified", "partitioned"])
+async def test_120_prompts_with_24_in_flight_get_the_answers_of_a_sequential_run(tiny_path: Path, layout: Any) -> None:
+    alone = ChatLlama(model_path=tiny_path, n_kept=0, n_parallel=1)
+    crowd = ChatLlama(model_path=tiny_path, n_parallel=24, kv_layout=layout)
+
+    async def text(model: ChatLlama, ask: Ask) -> str:
+        return "".join([event async for event in model.session.stream(ask) if isinstance(event, str)])
+
+    asks = prompts(tiny_path, 120)
+    expected = [await text(alone, ask) for ask in asks]
+    assert alone.session.stats.cached_tokens == 0
+    assert await asyncio.gather(*(text(crowd, ask) for ask in asks)) == expected
+    assert crowd.session.stats.most_running == 24
+    assert crowd.session.stats.cached_tokens > crowd.session.stats.prompt_tokens // 3
+    assert len(set(expected)) > 60
+    alone.close()
+    crowd.close()
 
 
 async def test_a_reused_prefix_changes_no_answer(desk: ChatLlama, tiny_path: Path) -> None:

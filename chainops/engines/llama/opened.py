@@ -1,0 +1,122 @@
+"""The part of ``ChatLlama`` that opens the model: which file, how much context, for how many calls at once."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from langchain_core.language_models import BaseChatModel
+from pydantic import Field, PrivateAttr, model_validator
+
+from chainops.engines.llama.loading import ModelOptions
+from chainops.engines.llama.room import Layout
+from chainops.engines.llama.session import Lease, Session
+from chainops.errors import SetupError
+
+__all__ = ["Opened"]
+
+NO_MEANING_HERE = frozenset({"api_key", "max_retries"})
+"""Parameters that LangChain passes to every chat model; a model in this process has no use for them."""
+
+
+class Opened(BaseChatModel):
+    """A chat model with a GGUF file behind it."""
+
+    model_path: str
+    """Path of the GGUF file; of a model in several parts, the first."""
+    sha256: str = ""
+    """64 hex digits that the file must have. Without it the file is tried in another process once."""
+    n_ctx: int | None = Field(default=None, ge=8, le=1 << 30)
+    """Tokens of context of each call, prompt and answer. None: what the model was trained with, at most 4096."""
+    n_batch: int = Field(default=256, ge=8, le=4096)
+    """Tokens of prompts per step; a cancelled call stops after the step at the latest."""
+    n_parallel: int = Field(default=8, ge=1, le=128)
+    """Calls that run at once; more wait for their turn."""
+    n_cells: int | None = Field(default=None, ge=8, le=1 << 30)
+    """Tokens of all calls together, which share what they have in common. None: n_ctx for each of n_parallel, or as
+    many as the memory allows."""
+    n_kept: int | None = Field(default=None, ge=0, le=1 << 30)
+    """Tokens of finished calls that are kept in memory, for calls that begin alike. None: as many as n_cells."""
+    max_waiting: int = Field(default=1024, ge=1)
+    """Calls that may wait for their turn; the next one fails with ``QueueFull``."""
+    n_threads: int | None = Field(default=None, ge=1, le=1024)
+    """Threads that compute. None: 1 for files below 100 MB, else one per core."""
+    n_gpu_layers: int = Field(default=0, ge=-1)
+    """Layers on the GPU; -1: all. Refused if the installed llama-cpp-python has no GPU support."""
+    flash_attn: bool = False
+    """Use flash attention. It can change an answer, so it is never decided automatically."""
+    kv_layout: Layout = "auto"
+    """Whose the cells of the cache are. "unified": all calls share them, for calls that have long prefixes in common.
+    "partitioned": each call has its own, for calls that have little in common. "auto": partitioned where the memory
+    allows."""
+    kv_type: Literal["f16", "q8_0", "q4_0"] = "f16"
+    """How keys and values are stored. Less than f16 saves memory, needs flash_attn, and can change an answer."""
+    probe: bool | Literal["auto"] = "auto"
+    """Try the file in another process before it is loaded into this one. "auto": unless it passed before, or sha256
+    is given."""
+    chat_template: str = ""
+    """Jinja to use instead of the template in the file."""
+
+    _lease: Lease = PrivateAttr(default_factory=Lease)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown(cls, values: Any) -> Any:
+        known = {*cls.model_fields, *NO_MEANING_HERE}
+        for name in values if isinstance(values, Mapping) else ():
+            if name not in known:
+                near = difflib.get_close_matches(str(name), known, n=1)
+                hint = f"Did you mean {near[0]!r}?" if near else "See the reference page of ChatLlama."
+                raise SetupError(f"ChatLlama has no option {name!r}", hint=hint, code="setup.option")
+        if isinstance(values, Mapping) and isinstance(values.get("model_path"), Path):
+            return {**values, "model_path": str(values["model_path"])}
+        return values
+
+    @model_validator(mode="after")
+    def _go_together(self) -> Self:
+        if self.kv_type != "f16" and not self.flash_attn:
+            raise SetupError(
+                f"kv_type={self.kv_type!r} needs flash attention",
+                hint="Give flash_attn=True as well, or leave kv_type out.",
+                code="setup.option",
+            )
+        return self
+
+    @property
+    def model_name(self) -> str:
+        """Name of the file without its ending."""
+        return Path(self.model_path).stem
+
+    @property
+    def session(self) -> Session:
+        """The loaded model behind this object; loading begins when it is asked for, and does not block."""
+        return self._lease.session(
+            ModelOptions(
+                path=str(Path(self.model_path).expanduser().absolute()),
+                sha256=self.sha256.lower(),
+                n_ctx=self.n_ctx,
+                n_batch=self.n_batch,
+                n_parallel=self.n_parallel,
+                n_cells=self.n_cells,
+                n_kept=self.n_kept,
+                max_waiting=self.max_waiting,
+                n_threads=self.n_threads,
+                n_gpu_layers=self.n_gpu_layers,
+                flash_attn=self.flash_attn,
+                kv_layout=self.kv_layout,
+                kv_type=self.kv_type,
+                probe=self.probe,
+                chat_template=self.chat_template,
+            )
+        )
+
+    def close(self) -> None:
+        """Give the model up; it is unloaded if nobody else uses it. Later calls raise ``ModelClosed``."""
+        self._lease.close()
+
+    async def aclose(self) -> None:
+        """The same without blocking the event loop."""
+        await asyncio.to_thread(self.close)
