@@ -65,6 +65,7 @@ bench: install ## Print what pipeline and trace cost, as ratios
 	$(BIN)/python tests/bench/bench_semantic_cache.py
 	$(BIN)/python tests/bench/bench_cache.py
 	$(BIN)/python tests/bench/bench_gate.py
+	$(BIN)/python tests/bench/bench_limits.py
 
 lock: ## Write the exact versions anew (needs uv)
 	uv pip compile --quiet pyproject.toml --extra llama --generate-hashes --no-emit-index-url --no-annotate --no-header --universal --python-version 3.11 --output-file requirements/demo.txt

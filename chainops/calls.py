@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -158,6 +159,17 @@ class Call:
         """
         for call in self._outward():
             call.guard.mark().private = True
+
+    def due_in(self, seconds: float) -> None:
+        """Say that the call should have its result within ``seconds``: layers inside wait and retry no longer."""
+        due = time.monotonic() + seconds
+        known = self.guard.deadline
+        self.guard.deadline = due if known is None else min(known, due)
+
+    def remaining_s(self) -> float | None:
+        """Seconds until the call, or a call around it, should have its result; below 0: too late; None: no limit."""
+        due = min((c.guard.deadline for c in self._outward() if c.guard.deadline is not None), default=None)
+        return None if due is None else due - time.monotonic()
 
     def _outward(self) -> Iterator[Call]:
         call: Call | None = self

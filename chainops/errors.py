@@ -8,6 +8,7 @@
     │   └── StoreError        the trace file cannot be opened, read or migrated
     └── CallError             one call failed; ``.retryable`` says whether trying again can help
         └── Blocked           a rail, limit or permission refused the call; never retried
+            └── LimitExceeded a limit is used up; ``.retry_after_s`` says for how long
 
 LangGraph's control flow (``interrupt()``, ``Command(graph=PARENT)``, drain) travels as exceptions too,
 but is no error: see :func:`is_control_flow`.
@@ -22,6 +23,7 @@ __all__ = [
     "Blocked",
     "CallError",
     "ChainopsError",
+    "LimitExceeded",
     "MissingExtra",
     "SetupError",
     "StoreError",
@@ -99,6 +101,23 @@ class Blocked(CallError, RuntimeError):
     """
 
     default_code = "call.blocked"
+
+
+class LimitExceeded(Blocked):
+    """A limit refused the call: the queue is full, or the call would wait too long.
+
+    Args:
+        retry_after_s: seconds after which a new call would be let in, as far as is known now; None: unknown.
+    """
+
+    default_code = "limits.exceeded"
+
+    def __init__(self, message: str, *, hint: str = "", code: str = "", retry_after_s: float | None = None) -> None:
+        super().__init__(message, hint=hint, code=code)
+        self.retry_after_s = retry_after_s
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.message, self.hint, self.code), {"retry_after_s": self.retry_after_s}
 
 
 def is_control_flow(error: BaseException) -> bool:

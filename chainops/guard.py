@@ -14,15 +14,17 @@ class Guard:
     ``entries``: how often the engine was entered; more than once when a layer retries.
     ``result``: what the engine returned last.
     ``marks``: what layers said about the call's result, for caches; None while nobody said anything.
+    ``deadline``: when, on the monotonic clock, the call should have its result; None: nobody said.
     """
 
-    __slots__ = ("bubble", "entries", "marks", "result")
+    __slots__ = ("bubble", "deadline", "entries", "marks", "result")
 
     def __init__(self) -> None:
         self.bubble: Exception | None = None
         self.entries = 0
         self.result: Any = None
         self.marks: Marks | None = None
+        self.deadline: float | None = None
 
     def mark(self) -> Marks:
         """The marks, made when they are first needed."""

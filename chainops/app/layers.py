@@ -56,12 +56,19 @@ def _semantic_cache(settings: Settings) -> Middleware:
     return SemanticCache(embedder, **settings.semantic_cache.model_dump())
 
 
+def _limits(settings: Settings) -> Middleware:
+    from chainops.middleware.limits import Limits
+
+    return Limits(**settings.limits.model_dump())
+
+
 BUILT_IN: Mapping[str, Callable[[Settings], Middleware]] = {
     "trace": _trace,
     "prompts": _prompts,
     "semantic_cache": _semantic_cache,
     "cache": _cache,
     "chain": _chain,
+    "limits": _limits,
 }
 """Name of a layer to what makes it. Each imports its layer only when it is asked for."""
 

@@ -3,6 +3,7 @@
 from chainops.settings.cache import CacheSettings
 from chainops.settings.chain import ChainSettings
 from chainops.settings.embeddings import EmbeddingSettings
+from chainops.settings.limits import LimitRuleSettings, LimitSettings
 from chainops.settings.load import load_settings
 from chainops.settings.pipeline import PipelineSettings
 from chainops.settings.prompts import PromptSettings
@@ -15,6 +16,8 @@ __all__ = [
     "CacheSettings",
     "ChainSettings",
     "EmbeddingSettings",
+    "LimitRuleSettings",
+    "LimitSettings",
     "PipelineSettings",
     "PromptSettings",
     "SemanticCacheSettings",

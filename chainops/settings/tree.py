@@ -9,6 +9,7 @@ from pydantic import Field
 from chainops.settings.cache import CacheSettings
 from chainops.settings.chain import ChainSettings
 from chainops.settings.embeddings import EmbeddingSettings
+from chainops.settings.limits import LimitSettings
 from chainops.settings.pipeline import PipelineSettings
 from chainops.settings.prompts import PromptSettings
 from chainops.settings.section import Section
@@ -30,5 +31,6 @@ class Settings(Section):
     semantic_cache: SemanticCacheSettings = SemanticCacheSettings()
     embeddings: EmbeddingSettings = EmbeddingSettings()
     trust: TrustSettings = TrustSettings()
+    limits: LimitSettings = LimitSettings()
     nodes: dict[str, dict[str, Any]] = Field(default_factory=dict)
     plugins: dict[str, dict[str, Any]] = Field(default_factory=dict)

@@ -1,0 +1,107 @@
+"""What limits cost, beside asyncio-throttle and aiolimiter, all in one run.
+
+``python tests/bench/bench_limits.py [--rounds 3] [--json]``
+
+* 1,000 waiters on 200 per second: CPU, most in any one second, how many of 300 late arrivals were served before an
+  older waiter, longest wait. Our burst is 1.
+* one call through the layer that need not wait, in microseconds: two rules (requests and tokens per user, places)
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import bisect
+import json
+import statistics
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiolimiter import AsyncLimiter
+from asyncio_throttle import Throttler
+
+from chainops import Pipeline
+from chainops.middleware.limits import LimitRule, Limits
+from chainops.middleware.limits.bucket import Bucket
+from chainops.testing import model_call
+
+RATE, WAITERS, LATE = 200, 700, 300
+
+
+def sides() -> dict[str, Callable[[], Awaitable[Any]]]:
+    ours = Bucket(LimitRule(name="bench", requests=RATE, period_s=1.0, burst=1), 10.0)
+    throttle, leaky = Throttler(RATE, 1.0), AsyncLimiter(RATE, 1.0)
+    return {"ours": lambda: ours.enter(0.0), "asyncio-throttle": throttle.acquire, "aiolimiter": leaky.acquire}
+
+
+async def measure(enter: Callable[[], Awaitable[Any]]) -> dict[str, float]:
+    served: list[tuple[float, int, float]] = []
+
+    async def one(number: int) -> None:
+        began = time.monotonic()
+        await enter()
+        now = time.monotonic()
+        served.append((now, number, now - began))
+
+    cpu = time.process_time()
+    early = [asyncio.create_task(one(i)) for i in range(WAITERS)]
+    await asyncio.sleep(1.0)
+    late = [asyncio.create_task(one(WAITERS + i)) for i in range(LATE)]
+    await asyncio.gather(*early, *late)
+    cpu = time.process_time() - cpu
+    times = [at for at, _, _ in served]
+    oldest_left = WAITERS - 1
+    last_early = max(i for i, (_, number, _) in enumerate(served) if number <= oldest_left)
+    return {
+        "cpu_s": cpu,
+        "most_in_1_s": max(bisect.bisect_right(times, t + 1.0) - i for i, t in enumerate(times)),
+        "overtakes": sum(number > oldest_left for _, number, _ in served[:last_early]),
+        "longest_s": max(wait for _, _, wait in served),
+        "took_s": times[-1] - times[0],
+    }
+
+
+async def layer_us(rounds: int) -> float:
+    rules = [LimitRule(name="user", per=("user",), requests=1e9, tokens=1e12), LimitRule(name="all", concurrent=1000)]
+    limited, bare = Pipeline([Limits(rules)]).chain("model"), Pipeline([]).chain("model")
+    found = []
+    for _ in range(rounds):
+        took = {}
+        for name, chain in (("bare", bare), ("limited", limited)):
+            calls = [model_call() for _ in range(2000)]
+            began = time.process_time()
+            for call in calls:
+                await chain(call)
+            took[name] = (time.process_time() - began) / len(calls)
+        found.append(took["limited"] - took["bare"])
+    return statistics.median(found) * 1e6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    found: dict[str, list[dict[str, float]]] = {}
+    for _ in range(options.rounds):
+        for name, enter in sides().items():
+            found.setdefault(name, []).append(asyncio.run(measure(enter)))
+    table = {
+        name: {key: statistics.median(r[key] for r in rounds) for key in rounds[0]} for name, rounds in found.items()
+    }
+    ratio = statistics.median(
+        theirs["cpu_s"] / ours["cpu_s"] for ours, theirs in zip(found["ours"], found["asyncio-throttle"], strict=True)
+    )
+    report = {"waiters": table, "asyncio-throttle CPU / ours": ratio, "layer_us": asyncio.run(layer_us(7))}
+    if options.json:
+        print(json.dumps(report))
+        return
+    for name, row in table.items():
+        print(f"{name:18}", "  ".join(f"{key} {value:.3f}" for key, value in row.items()))
+    print(f"asyncio-throttle's CPU / ours: {ratio:.1f}")
+    print(f"a call that need not wait, two rules: {report['layer_us']:.1f} us")
+
+
+if __name__ == "__main__":
+    main()
