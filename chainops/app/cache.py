@@ -13,7 +13,7 @@ from chainops.settings import Settings
 __all__ = ["build"]
 
 _NEVER_INSIDE = frozenset(
-    {"trace", "cache", "pipeline", "plugins", "nodes", "limits", "access", "semantic_cache", "chain"}
+    {"trace", "cache", "pipeline", "plugins", "nodes", "limits", "access", "semantic_cache", "chain", "cost", "budgets"}
 )
 """Sections that do not change what a node returns."""
 

@@ -62,6 +62,12 @@ def _limits(settings: Settings) -> Middleware:
     return Limits(**settings.limits.model_dump())
 
 
+def _cost(settings: Settings) -> Middleware:
+    from chainops.middleware.cost import Cost
+
+    return Cost(**{**settings.cost.model_dump(), "path": settings.cost.path or settings.trace.path})
+
+
 BUILT_IN: Mapping[str, Callable[[Settings], Middleware]] = {
     "trace": _trace,
     "prompts": _prompts,
@@ -69,6 +75,7 @@ BUILT_IN: Mapping[str, Callable[[Settings], Middleware]] = {
     "cache": _cache,
     "chain": _chain,
     "limits": _limits,
+    "cost": _cost,
 }
 """Name of a layer to what makes it. Each imports its layer only when it is asked for."""
 

@@ -19,6 +19,7 @@ __all__ = ["app", "main"]
 _GROUPS = {
     "cache": "Cached answers: stats, show, explain, invalidate, calibrate, clear.",
     "chain": "Versions of whole chains: freeze, list, show, diff, reproduce.",
+    "cost": "What model calls cost: prices, daily, by, top, savings, plan.",
     "db": "Create, check, back up and compact the trace file.",
     "demo": "Run the support desk on the shipped model, and show its trace.",
     "embedder": "The model that turns texts into vectors: export, show.",

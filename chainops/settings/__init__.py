@@ -2,6 +2,7 @@
 
 from chainops.settings.cache import CacheSettings
 from chainops.settings.chain import ChainSettings
+from chainops.settings.cost import CostSettings
 from chainops.settings.embeddings import EmbeddingSettings
 from chainops.settings.limits import LimitRuleSettings, LimitSettings
 from chainops.settings.load import load_settings
@@ -15,6 +16,7 @@ from chainops.settings.trust import TrustSettings
 __all__ = [
     "CacheSettings",
     "ChainSettings",
+    "CostSettings",
     "EmbeddingSettings",
     "LimitRuleSettings",
     "LimitSettings",

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from chainops.settings.cache import CacheSettings
 from chainops.settings.chain import ChainSettings
+from chainops.settings.cost import CostSettings
 from chainops.settings.embeddings import EmbeddingSettings
 from chainops.settings.limits import LimitSettings
 from chainops.settings.pipeline import PipelineSettings
@@ -32,5 +33,6 @@ class Settings(Section):
     embeddings: EmbeddingSettings = EmbeddingSettings()
     trust: TrustSettings = TrustSettings()
     limits: LimitSettings = LimitSettings()
+    cost: CostSettings = CostSettings()
     nodes: dict[str, dict[str, Any]] = Field(default_factory=dict)
     plugins: dict[str, dict[str, Any]] = Field(default_factory=dict)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,12 +129,39 @@ class Artifacts:
             if parent is not None:
                 self._require(db, kind, name, parent)
             row = (kind, name, (newest or 0) + 1, sha, parent or newest, author, message, time.time_ns(), data)
-            id_ = db.execute(
-                "INSERT INTO artifact (kind, name, version, sha256, parent, author, message, created_ns, content)"
-                " VALUES (?,?,?,?,?,?,?,?,?) RETURNING id",
-                row,
-            ).fetchone()[0]
-            return ArtifactVersion(id_, *row), True
+            return self._insert(db, row), True
+
+    def change(
+        self, kind: str, name: str, make: Callable[[Any], Any], *, author: str, message: str = ""
+    ) -> ArtifactVersion:
+        """A version with what ``make`` returns for the newest content that is not retired, or for None.
+
+        Nobody adds another in between, so that of several changes at once none is lost. ``make`` must be quick, and
+        its result new.
+        """
+        check_name(name)
+        _check(_NAME, "kind", kind)
+        with self._writing() as db:
+            retired = settled(self._moves(db, kind, name))[1]
+            rows = db.execute(
+                f"SELECT {COLUMNS} FROM artifact WHERE kind=? AND name=? ORDER BY version DESC",  # noqa: S608
+                (kind, name),
+            )
+            newest = next((v for v in (ArtifactVersion(*row) for row in rows) if v.version not in retired), None)
+            data = self._encode(kind, name, make(None if newest is None else newest.value()))
+            last = db.execute("SELECT max(version) FROM artifact WHERE kind=? AND name=?", (kind, name)).fetchone()[0]
+            parent = None if newest is None else newest.version
+            row = (kind, name, (last or 0) + 1, fingerprint(data), parent, author, message, time.time_ns(), data)
+            return self._insert(db, row)
+
+    @staticmethod
+    def _insert(db: sqlite3.Connection, row: tuple[Any, ...]) -> ArtifactVersion:
+        id_ = db.execute(
+            "INSERT INTO artifact (kind, name, version, sha256, parent, author, message, created_ns, content)"
+            " VALUES (?,?,?,?,?,?,?,?,?) RETURNING id",
+            row,
+        ).fetchone()[0]
+        return ArtifactVersion(id_, *row)
 
     def move(self, kind: str, name: str, label: str, to: int | None, *, who: str, why: str = "") -> LabelMove:
         """Let ``label`` point to version ``to`` (None: to nothing), and write down who did it and why."""

@@ -1,0 +1,10 @@
+"""``chainops cost``: prices, and what was spent."""
+
+from __future__ import annotations
+
+import typer
+
+from chainops.cli import cost_prices
+
+app = typer.Typer(no_args_is_help=True, help="What model calls cost.")
+app.add_typer(cost_prices.app, name="prices")
