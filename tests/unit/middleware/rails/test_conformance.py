@@ -1,0 +1,33 @@
+"""Rails are a middleware like any other: whatever they are set to."""
+
+from typing import Any
+
+from chainops.middleware.rails import ALLOW, DenyList, PatternRail, Rail, Rails, Subject, Verdict
+from chainops.testing import MiddlewareConformance
+
+
+class Slow(Rail):
+    """Waits, and finds nothing."""
+
+    waits = True
+
+    async def check(self, subject: Subject) -> Verdict:
+        import asyncio
+
+        await asyncio.sleep(0)
+        return ALLOW
+
+
+class TestRailsThatFindNothing(MiddlewareConformance):
+    def make(self) -> Any:
+        return Rails([DenyList("words", ["xyzzy"]), Slow("one"), Slow("two")])
+
+
+class TestRailsThatRedact(MiddlewareConformance):
+    def make(self) -> Any:
+        return Rails([PatternRail("numbers", {"word": r"three|count"}, policy="redact")])
+
+
+class TestRailsThatFlagEverything(MiddlewareConformance):
+    def make(self) -> Any:
+        return Rails([PatternRail("all", [r"\w+"], policy="flag")])
