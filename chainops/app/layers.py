@@ -28,6 +28,12 @@ def _prompts(settings: Settings) -> Middleware:
     return Prompts(**{**options, "path": path, "embedder": embedder_of(settings)})
 
 
+def _rails(settings: Settings) -> Middleware:
+    from chainops.app.rails import build
+
+    return build(settings)
+
+
 def _cache(settings: Settings) -> Middleware:
     from chainops.app.cache import build
 
@@ -71,6 +77,7 @@ def _cost(settings: Settings) -> Middleware:
 BUILT_IN: Mapping[str, Callable[[Settings], Middleware]] = {
     "trace": _trace,
     "prompts": _prompts,
+    "rails": _rails,
     "semantic_cache": _semantic_cache,
     "cache": _cache,
     "chain": _chain,

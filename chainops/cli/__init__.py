@@ -27,6 +27,7 @@ _GROUPS = {
     "model": "Local models: add, list, show, verify, fit, run, bench, remove.",
     "plugin": "Plugins: list, info, check, new, score, page.",
     "prompt": "Prompts in versions: add, list, show, diff, render, test, promote, split, sync, import, export.",
+    "rails": "What may be said: check.",
     "trace": "Look at recorded runs: list, show, tail, search, export, prune.",
 }
 

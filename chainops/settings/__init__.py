@@ -8,6 +8,7 @@ from chainops.settings.limits import LimitRuleSettings, LimitSettings
 from chainops.settings.load import load_settings
 from chainops.settings.pipeline import PipelineSettings
 from chainops.settings.prompts import PromptSettings
+from chainops.settings.rails import RailsSettings
 from chainops.settings.semantic_cache import SemanticCacheSettings
 from chainops.settings.trace import TraceSettings
 from chainops.settings.tree import Settings
@@ -22,6 +23,7 @@ __all__ = [
     "LimitSettings",
     "PipelineSettings",
     "PromptSettings",
+    "RailsSettings",
     "SemanticCacheSettings",
     "Settings",
     "TraceSettings",

@@ -13,6 +13,7 @@ from chainops.settings.embeddings import EmbeddingSettings
 from chainops.settings.limits import LimitSettings
 from chainops.settings.pipeline import PipelineSettings
 from chainops.settings.prompts import PromptSettings
+from chainops.settings.rails import RailsSettings
 from chainops.settings.section import Section
 from chainops.settings.semantic_cache import SemanticCacheSettings
 from chainops.settings.trace import TraceSettings
@@ -30,6 +31,7 @@ class Settings(Section):
     cache: CacheSettings = CacheSettings()
     chain: ChainSettings = ChainSettings()
     semantic_cache: SemanticCacheSettings = SemanticCacheSettings()
+    rails: RailsSettings = RailsSettings()
     embeddings: EmbeddingSettings = EmbeddingSettings()
     trust: TrustSettings = TrustSettings()
     limits: LimitSettings = LimitSettings()

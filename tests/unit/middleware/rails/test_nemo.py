@@ -166,9 +166,12 @@ async def test_the_model_call_of_a_rail_and_its_verdict_stand_in_the_trace(tmp_p
             "output: {flows: [injection detection]}}",
             "njection",
         ),
-        ("rails: {config: {regex_detection: {input: {patterns: ['(']}}}, input: {flows: [regex check input]}}", "pattern"),
+        (
+            "rails: {config: {regex_detection: {input: {patterns: ['(']}}}, input: {flows: [regex check input]}}",
+            "pattern",
+        ),
         (SELF_CHECK, "no model"),
-        ("colang_version: 2.x\nrails: {input: {flows: [self check input]}}", "Colang 2"),
+        ("colang_version: 2.x", "Colang 2"),
         ("rails: [", "read"),
     ],
 )
@@ -250,7 +253,12 @@ assert not [m for m in ("torch", "fastembed", "onnxruntime") if m in sys.modules
 assert threading.active_count() == 1, threading.enumerate()
 """
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
         env={"PYTHONPATH": str(Path(__file__).parents[4]), "HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
     )
     assert done.returncode == 0, done.stderr

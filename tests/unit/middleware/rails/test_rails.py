@@ -96,7 +96,10 @@ async def test_every_new_user_turn_and_tool_result_is_judged_not_only_the_last()
 
 
 async def test_a_bad_text_in_content_blocks_is_found() -> None:
-    blocks = [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}, {"type": "text", "text": "attack"}]
+    blocks = [
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}},
+        {"type": "text", "text": "attack"},
+    ]
     blocks += [{"type": "tool_result", "content": [{"type": "text", "text": "at dawn"}]}]
     with pytest.raises(RailBlocked):
         await ask(Rails([BAD]), ScriptedModel(["ok"]))(model_call(messages=[HumanMessage(blocks)]))
@@ -311,7 +314,9 @@ async def test_a_text_is_judged_once_and_remembered_but_a_failure_is_not() -> No
     assert len(judge.seen) == 3
 
 
-@pytest.mark.parametrize(("answer", "passes"), [(True, True), ("approve", True), ({"approve": True}, True), ("no", False)])
+@pytest.mark.parametrize(
+    ("answer", "passes"), [(True, True), ("approve", True), ({"approve": True}, True), ("no", False)]
+)
 async def test_ask_stops_for_a_person_once_and_the_answer_decides(answer: Any, passes: bool) -> None:
     rails = Rails([DenyList("words", ["dawn"], policy="ask", places=["input"])])
     model = ScriptedModel(["ok"] * 3)

@@ -1,0 +1,69 @@
+"""The rails of an application: what ``[rails]`` names, each with its policy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from chainops.errors import SetupError
+from chainops.settings import Settings
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+    from chainops.middleware.rails import Rail, Rails
+
+__all__ = ["build"]
+
+
+def build(settings: Settings, model: BaseChatModel | None = None) -> Rails:
+    """The layer ``rails``.
+
+    Args:
+        model: what self-checks ask, in place of ``[rails].model``.
+
+    Raises:
+        SetupError: no rail (``setup.rails_empty``), a policy for none, or one that could not judge.
+    """
+    from chainops.middleware.rails import Rails
+
+    section = settings.rails
+    if model is None and section.model is not None:
+        from chainops.engines.llama import ChatLlama
+
+        model = ChatLlama(model_path=str(section.model))
+    rails = [*_own(settings), *_nemo(settings, model)]
+    names = {rail.name for rail in rails}
+    if unknown := [name for name in section.policy if name not in names]:
+        raise SetupError(
+            f"[rails].policy names {unknown[0]!r}, which is no rail",
+            hint=f"Rails: {', '.join(sorted(names)) or 'none'}.",
+            code="setup.rail",
+        )
+    return Rails(rails, on_block=section.on_block, refusal=section.refusal, fields=section.fields)
+
+
+def _options(settings: Settings, name: str) -> dict[str, Any]:
+    return {"policy": settings.rails.policy.get(name, "block"), "on_error": settings.rails.on_error}
+
+
+def _own(settings: Settings) -> list[Rail]:
+    from chainops.middleware.rails import DenyList, PatternRail
+
+    rails: list[Rail] = []
+    if settings.rails.deny:
+        rails.append(DenyList("deny", settings.rails.deny, **_options(settings, "deny")))
+    if settings.rails.patterns:
+        rails.append(PatternRail("patterns", settings.rails.patterns, **_options(settings, "patterns")))
+    return rails
+
+
+def _nemo(settings: Settings, model: BaseChatModel | None) -> list[Rail]:
+    section = settings.rails
+    if section.config is None:
+        return []
+    from chainops.middleware.rails.nemo import nemo_rails
+
+    found = nemo_rails(section.config, model=model, on_error=section.on_error, timeout_s=section.timeout_s)
+    for rail in found:
+        rail.policy = section.policy.get(rail.name, "block")
+    return found

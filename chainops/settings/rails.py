@@ -1,0 +1,31 @@
+"""``[rails]``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from chainops.settings.section import Section
+
+__all__ = ["RailsSettings"]
+
+Policy = Literal["monitor", "flag", "redact", "ask", "block"]
+
+
+class RailsSettings(Section):
+    """``[rails]``: what may be said; needs ``rails`` in ``[pipeline].middleware``, and at least one rail."""
+
+    config: Path | None = Field(default=None, description="A NeMo Guardrails folder with a config.yml.")
+    model: Path | None = Field(default=None, description="A GGUF file: what self-checks ask.")
+    deny: tuple[str, ...] = Field(default=(), description="Words and phrases that must not occur; the rail 'deny'.")
+    patterns: dict[str, str] = Field(default_factory=dict, description="Regular expressions by category: 'patterns'.")
+    policy: dict[str, Policy] = Field(default_factory=dict, description="By name of a rail; block for the others.")
+    on_error: Literal["block", "flag"] = Field(default="block", description="What follows when a rail breaks.")
+    on_block: Literal["stop", "refuse"] = Field(default="stop", description="Raise RailBlocked, or answer.")
+    refusal: str = Field(default="I cannot help with that.", description="The answer in place of what was refused.")
+    fields: Literal["all", "messages"] | tuple[str, ...] = Field(
+        default="all", description="Fields of a node's state that are judged beside messages."
+    )
+    timeout_s: float = Field(default=30.0, gt=0, description="Seconds until a rail that asks a model counts as broken.")
