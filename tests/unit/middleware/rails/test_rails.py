@@ -51,6 +51,9 @@ def graph_of(model: Any, rails: Any, saver: bool = False) -> Any:
     return instrument(builder.compile(checkpointer=InMemorySaver() if saver else None), [rails])
 
 
+ANSWERS = [(True, True), ("approve", True), ({"approve": True}, True), ("no", False)]
+
+
 async def test_a_blocked_question_never_reaches_the_model_and_the_error_is_typed() -> None:
     model = ScriptedModel(["fine"])
     with pytest.raises(RailBlocked) as caught:
@@ -314,9 +317,7 @@ async def test_a_text_is_judged_once_and_remembered_but_a_failure_is_not() -> No
     assert len(judge.seen) == 3
 
 
-@pytest.mark.parametrize(
-    ("answer", "passes"), [(True, True), ("approve", True), ({"approve": True}, True), ("no", False)]
-)
+@pytest.mark.parametrize(("answer", "passes"), ANSWERS)
 async def test_ask_stops_for_a_person_once_and_the_answer_decides(answer: Any, passes: bool) -> None:
     rails = Rails([DenyList("words", ["dawn"], policy="ask", places=["input"])])
     model = ScriptedModel(["ok"] * 3)
