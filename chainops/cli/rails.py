@@ -79,7 +79,7 @@ def check(
         raise SetupError(f"There is no place {place!r}", hint=f"Places: {', '.join(PLACES)}.", code="setup.args")
     rails = layer(settings, config, deny, pattern)
     words = sys.stdin.read() if text == "-" else text
-    ruling = asyncio.run(rails.judged(words, place))  # type: ignore[arg-type]
+    ruling = asyncio.run(rails.judged(words, place))
     rows = _rows(ruling)
     refused = ruling.blocked is not None or ruling.ask is not None
     if as_json:
