@@ -11,7 +11,7 @@ export HF_HUB_OFFLINE := 1
 export NEMO_GUARDRAILS_NO_USAGE_STATS := 1
 export LANGSMITH_TRACING := false
 
-.PHONY: help demo test install install-demo embedder lint format bench lock clean
+.PHONY: help demo test install install-demo embedder lint format bench binary test-binary binary-lock lock clean
 
 help: ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -67,9 +67,28 @@ bench: install ## Print what pipeline and trace cost, as ratios
 	$(BIN)/python tests/bench/bench_gate.py
 	$(BIN)/python tests/bench/bench_limits.py
 
+TOOLS := build/binary/tools
+BINARY_EXTRAS := --extra rails --extra onnx --extra server --extra bundle
+
+$(TOOLS)/.done: .ci/binary/tools.txt
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet --require-hashes -r .ci/binary/tools.txt
+	@touch $@
+
+binary: $(TOOLS)/.done ## Build dist/chainops-...: one file with everything in it (on Debian 12, with gcc and apt)
+	$(TOOLS)/bin/python .ci/binary/build.py
+
+test-binary: install ## Walk through the binary in an empty root without a network (as root, or with user namespaces)
+	$(BIN)/python -m pytest -p no:cacheprovider --rootdir . .ci/binary/walk -v
+
+binary-lock: $(TOOLS)/.done ## Write the versions of Debian's packages in the binary anew
+	$(TOOLS)/bin/python .ci/binary/build.py --lock-debs
+
 lock: ## Write the exact versions anew (needs uv)
 	uv pip compile --quiet pyproject.toml --extra llama --generate-hashes --no-emit-index-url --no-annotate --no-header --universal --python-version 3.11 --output-file requirements/demo.txt
 	uv pip compile --quiet pyproject.toml --extra llama --extra dev --constraint requirements/demo.txt --generate-hashes --no-emit-index-url --no-annotate --no-header --universal --python-version 3.11 --output-file requirements/dev.txt
+	uv pip compile --quiet pyproject.toml $(BINARY_EXTRAS) --constraint requirements/demo.txt --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 --python-platform x86_64-manylinux_2_28 --output-file requirements/binary.txt
+	uv pip compile --quiet .ci/binary/tools.in --generate-hashes --no-emit-index-url --no-annotate --no-header --universal --python-version 3.11 --output-file .ci/binary/tools.txt
 
 clean: ## Remove the environment and what was built
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

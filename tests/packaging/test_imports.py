@@ -28,6 +28,11 @@ def test_help_and_version_load_nothing_heavy() -> None:
         assert loaded_by(code).isdisjoint(HEAVY), words
 
 
+def test_the_version_alone_is_told_without_loading_the_command_line() -> None:
+    code = "import runpy, sys; sys.argv = ['chainops', '--version']; runpy.run_module('chainops', run_name='__main__')"
+    assert loaded_by(code).isdisjoint({"typer", "rich", *HEAVY})
+
+
 def test_instrumenting_needs_neither_llama_nor_torch_nor_the_database_packages() -> None:
     used = loaded_by("import chainops; chainops.instrument; chainops.wrap; chainops.App")
     assert "langgraph" in used

