@@ -6,11 +6,11 @@ import difflib
 from collections.abc import Callable, Mapping
 
 from chainops.errors import SetupError
-from chainops.pipeline import Middleware
+from chainops.pipeline import Middleware, Pipeline
 from chainops.plugin import find_plugin
 from chainops.settings import Settings
 
-__all__ = ["BUILT_IN", "layers_of", "pick"]
+__all__ = ["BUILT_IN", "check_layers", "layers_of", "pick"]
 
 
 def _trace(settings: Settings) -> Middleware:
@@ -112,3 +112,18 @@ def pick(layers: dict[str, Middleware], name: str) -> Middleware:
         hint=f"Did you mean {close[0]!r}?" if close else "Enable its plugin with a table [plugins.<plugin>].",
         code="setup.pipeline",
     )
+
+
+def check_layers(settings: Settings) -> list[str]:
+    """Names of the layers, outermost first, once all of them could be made and their order is right.
+
+    Raises:
+        SetupError: what an application would say.
+    """
+    layers = layers_of(settings)
+    try:
+        return [m.name for m in Pipeline([pick(layers, name) for name in settings.pipeline.middleware]).middleware]
+    finally:
+        for layer in layers.values():
+            if callable(close := getattr(layer, "close", None)):
+                close()

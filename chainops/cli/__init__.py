@@ -23,7 +23,9 @@ _GROUPS = {
     "db": "Create, check, back up and compact the trace file.",
     "demo": "Run the support desk on the shipped model, and show its trace.",
     "embedder": "The model that turns texts into vectors: export, show.",
-    "docs": "Read the documentation offline.",
+    "docs": "Read the documentation offline: a page, or the places where words stand.",
+    "doctor": "Say what works here, and how to mend what does not.",
+    "init": "Start an application in a new folder, from a recipe.",
     "model": "Local models: add, list, show, verify, fit, run, bench, remove.",
     "plugin": "Plugins: list, info, check, new, score, page.",
     "prompt": "Prompts in versions: add, list, show, diff, render, test, promote, split, sync, import, export.",
@@ -55,7 +57,7 @@ class _Lazy(TyperGroup):
 
 
 app = typer.Typer(
-    cls=_Lazy, no_args_is_help=True, add_completion=False, help="Middleware for LangGraph, traced into SQLite."
+    cls=_Lazy, no_args_is_help=True, add_completion=True, help="Middleware for LangGraph, traced into SQLite."
 )
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from chainops.errors import SetupError
+from chainops.settings.place import Origins
 from chainops.settings.tree import Settings
 
 __all__ = ["load_settings"]
@@ -36,13 +37,15 @@ def load_settings(
     Raises:
         SetupError: the file is missing or is no TOML, or any key or value is wrong; all of them are named.
     """
-    tree = _from_file(path)
-    _merge(tree, _from_environment(os.environ if environ is None else environ))
+    file, text, tree = _from_file(path)
+    variables: dict[tuple[str, ...], str] = {}
+    _merge(tree, _from_environment(os.environ if environ is None else environ, variables))
     _merge(tree, keywords)
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
-        lines = [_explain(problem["loc"], problem) for problem in error.errors()]
+        origins = Origins(file, text, variables, keywords)
+        lines = [_explain(problem["loc"], problem, origins) for problem in error.errors()]
         raise SetupError(
             "Wrong settings: " + "; ".join(lines),
             hint="Mend them in the file, in the CHAINOPS_ variables or where they are passed.",
@@ -50,12 +53,13 @@ def load_settings(
         ) from None
 
 
-def _from_file(path: str | os.PathLike[str] | None) -> dict[str, Any]:
+def _from_file(path: str | os.PathLike[str] | None) -> tuple[Path | None, str, dict[str, Any]]:
     file = Path(DEFAULT_FILE if path is None else path)
     if path is None and not file.is_file():
-        return {}
+        return None, "", {}
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
+        text = file.read_text(encoding="utf-8-sig")
+        return file, text, tomllib.loads(text)
     except OSError as error:
         raise SetupError(
             f"Cannot read the settings file {file}: {error.strerror}",
@@ -68,7 +72,7 @@ def _from_file(path: str | os.PathLike[str] | None) -> dict[str, Any]:
         ) from None
 
 
-def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+def _from_environment(environ: Mapping[str, str], names: dict[tuple[str, ...], str]) -> dict[str, Any]:
     tree: dict[str, Any] = {}
     for name, value in sorted(environ.items()):
         if name.startswith(PREFIX) and "__" in name:
@@ -84,6 +88,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
                         code="setup.settings",
                     )
             at[key] = _value(value)
+            names[(*sections, key)] = name
     return tree
 
 
@@ -103,7 +108,12 @@ def _merge(tree: dict[str, Any], over: Mapping[str, Any]) -> None:
             tree[key] = dict(value) if isinstance(value, Mapping) else value
 
 
-def _explain(place: tuple[int | str, ...], problem: Any) -> str:
+def _explain(place: tuple[int | str, ...], problem: Any, origins: Origins) -> str:
+    where = origins.of(tuple(str(part) for part in place))
+    return _said(place, problem) + (f" ({where})" if where else "")
+
+
+def _said(place: tuple[int | str, ...], problem: Any) -> str:
     dotted = ".".join(str(part) for part in place)
     if problem["type"] != "extra_forbidden":
         return f"{dotted} = {problem['input']!r}: {problem['msg']}"

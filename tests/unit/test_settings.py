@@ -6,6 +6,7 @@ import pytest
 
 from chainops import SetupError
 from chainops.settings import load_settings
+from chainops.settings.place import lines_of
 
 
 def test_without_a_file_there_are_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,6 +39,47 @@ def test_all_mistakes_are_named_at_once_with_their_place_and_a_near_name(tmp_pat
     assert "trace.sampel does not exist (did you mean 'sample'?)" in text
     assert "trace.keep_slow_ms = -1" in text
     assert "pipelin does not exist (did you mean 'pipeline'?)" in text
+
+
+def test_a_mistake_is_named_with_the_file_and_line_or_the_variable_that_it_stands_in(tmp_path: Path) -> None:
+    file = tmp_path / "chainops.toml"
+    file.write_text(
+        "# an application\n\n[pipeline]\nmiddleware = [  # outermost first\n  'trace',\n]\n"
+        "[trace]\npth = 'x.db'\nsample = 7  # too much\n[ nodes . 'a b' ]\noff = [\n]\n[cahce]\n"
+    )
+    with pytest.raises(SetupError) as error:
+        load_settings(file, environ={"CHAINOPS_TRACE__MAX_QUEUE": "none"}, prompts={"labl": "x"})
+    text = error.value.message
+    assert f"trace.pth does not exist (did you mean 'path'?) ({file}, line 8)" in text
+    assert f"trace.sample = 7: Input should be less than or equal to 1 ({file}, line 9)" in text
+    assert f"cahce does not exist (did you mean 'cache'?) ({file}, line 13)" in text
+    assert "as an integer (CHAINOPS_TRACE__MAX_QUEUE)" in text
+    assert "prompts.labl does not exist (did you mean 'label'?)" in text.split(";")[-1] + text
+    assert "labl" in text and f"labl does not exist (did you mean 'label'?) ({file}" not in text
+
+
+def test_the_line_of_a_key_is_right_in_every_form_that_toml_has() -> None:
+    text = '''a = 1
+b.c = 2
+"quoted key" = """
+[not.a.table]
+x = 1
+"""
+[t]
+inline = { d = 1, e = { f = 2 } }
+list = [
+  1, # [x]
+]
+[[array]]
+g = 1
+[[array]]
+h = 2
+'''
+    lines = lines_of(text)
+    expected = {("a",): 1, ("b", "c"): 2, ("quoted key",): 3, ("t",): 7, ("t", "inline", "e", "f"): 8, ("t", "list"): 9}
+    assert {place: lines[place] for place in expected} == expected
+    assert (lines[("array",)], lines[("array", "g")], lines[("array", "h")]) == (12, 13, 15)
+    assert ("not", "a", "table") not in lines
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,111 @@
+"""Fixtures for tests of applications: pytest finds them by itself where chainops is installed.
+
+Nothing heavy is imported until a test asks for a fixture. They work in plain tests and with pytest-asyncio.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from chainops.app import App
+    from chainops.testing import PromptSnapshot, RecordedTrace, ScriptedModel
+
+__all__ = [
+    "chainops_app",
+    "prompt_snapshot",
+    "pytest_addoption",
+    "pytest_runtest_makereport",
+    "scripted_model",
+    "trace",
+]
+
+_FAILED = pytest.StashKey[bool]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--update-prompts``."""
+    group = parser.getgroup("chainops")
+    group.addoption("--update-prompts", action="store_true", help="Write prompt snapshots that changed.")
+
+
+@pytest.fixture
+def chainops_app(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[App]:
+    """The application of the ``chainops.toml`` beside the test file, or of one above it; else on defaults.
+
+    Its files (trace, caches) are in a folder of this test. The test may ask for settings with
+    ``@pytest.mark.parametrize("chainops_settings", [{...}])``, or a fixture of that name: sections as keywords.
+    """
+    from chainops.app import App
+    from chainops.settings import load_settings
+
+    given: dict[str, Any] = {}
+    if "chainops_settings" in request.fixturenames:
+        given = dict(request.getfixturevalue("chainops_settings"))
+    file = _settings_of(request.path, request.config.rootpath)
+    given.setdefault("trace", {})
+    given["trace"] = {**given["trace"], "path": str(tmp_path / "chainops.db")}
+    given["cache"] = {"directory": str(tmp_path / "chainops-cache"), **given.get("cache", {})}
+    given["semantic_cache"] = {"directory": str(tmp_path / "chainops-cache"), **given.get("semantic_cache", {})}
+    if file is None:
+        monkeypatch.chdir(tmp_path)  # a chainops.toml of the folder where pytest was started is not the test's
+    with App(load_settings(file, environ={}, **given)) as app:
+        yield app
+
+
+def _settings_of(test: Path, root: Path) -> Path | None:
+    for folder in test.parents:
+        if (folder / "chainops.toml").is_file():
+            return folder / "chainops.toml"
+        if folder == root:
+            break
+    return None
+
+
+@pytest.fixture
+def trace(chainops_app: App) -> RecordedTrace:
+    """What ``chainops_app`` recorded: ``trace.model_calls``, ``trace.assert_span("tool", "search")``."""
+    from chainops.testing import RecordedTrace
+
+    return RecordedTrace(chainops_app.settings.trace.path, chainops_app.flush)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    """Remembers whether the test itself failed: its fixtures need not say what else is wrong then."""
+    report = yield
+    if report.when == "call":
+        item.stash[_FAILED] = report.failed
+    return report
+
+
+@pytest.fixture
+def scripted_model(request: pytest.FixtureRequest) -> Iterator[Callable[..., ScriptedModel]]:
+    """Makes scripted models: ``scripted_model("first answer", "second")``. A line that no call used fails the test."""
+    from chainops.testing import ScriptedModel
+
+    made: list[ScriptedModel] = []
+
+    def make(*script: Any, **options: Any) -> ScriptedModel:
+        made.append(ScriptedModel(list(script), **options))
+        return made[-1]
+
+    yield make
+    if request.node.stash.get(_FAILED, True):
+        return
+    for model in made:
+        if not model.repeat and len(model.calls) < len(model.script):
+            pytest.fail(f"the model was asked {len(model.calls)} times, its script has {len(model.script)} lines")
+
+
+@pytest.fixture
+def prompt_snapshot(request: pytest.FixtureRequest) -> PromptSnapshot:
+    """Compares prompts with files in ``snapshots/<test file>/`` beside the test."""
+    from chainops.testing import PromptSnapshot
+
+    folder = request.path.parent / "snapshots" / request.path.stem
+    return PromptSnapshot(folder, update=bool(request.config.getoption("--update-prompts")))
