@@ -88,7 +88,7 @@ class RecordedTrace:
         return assert_span(self, kind, name, times=times, **fields)
 
     def __str__(self) -> str:
-        return "\n".join(f"  {span}" for span in self._all()) or "  (no span was recorded)"
+        return "\n".join(map(str, self._all())) or "(no span was recorded)"
 
     def _all(self) -> list[RecordedSpan]:
         from chainops.store.reader import Reader, decode

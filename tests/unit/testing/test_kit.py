@@ -63,7 +63,7 @@ async def test_an_assertion_on_a_span_that_is_not_there_shows_those_that_are(tmp
     layer.close()
     trace = RecordedTrace(tmp_path / "t.db")
     with pytest.raises(
-        AssertionError, match=r"0 spans with kind='tool'.*wanted 1; there are:\n  run(.|\n)*model 'scripted'"
+        AssertionError, match=r"0 spans with kind='tool'.*wanted 1; there are:\nrun(.|\n)*model 'scripted'"
     ):
         assert_span(trace, "tool")
     with pytest.raises(AssertionError, match="1 spans with kind='model' name='scripted', wanted 2"):
