@@ -71,3 +71,12 @@ async def test_the_graph_is_closed_when_its_output_cannot_be_shown() -> None:
     assert (await anext(events))["topic"] == "faq"
     await events.aclose()
     assert closed == [True]
+
+
+def test_the_shell_completes_commands_and_options(tmp_path: Path) -> None:
+    asked = {"_CHAINOPS_COMPLETE": "complete_bash", "COMP_WORDS": "chainops tr", "COMP_CWORD": "1"}
+    assert chainops(cwd=tmp_path, **asked).stdout.split() == [b"trace"]
+    inner = {**asked, "COMP_WORDS": "chainops trace sh", "COMP_CWORD": "2"}
+    assert chainops(cwd=tmp_path, **inner).stdout.split() == [b"show"]
+    option = {**asked, "COMP_WORDS": "chainops trace show --con", "COMP_CWORD": "3"}
+    assert chainops(cwd=tmp_path, **option).stdout.split() == [b"--content"]

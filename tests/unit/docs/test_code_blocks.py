@@ -116,7 +116,7 @@ def check_command(line: str) -> None:
         option = word.partition("=")[0]
         if option.startswith("-") and option != "-":
             assert option in known | {"--help"}, f"there is no option {option} in: chainops {line}"
-    if not {"--help", "--version"} & set(words):
+    if not {"--help", "--version", "--install-completion", "--show-completion"} & set(words):  # these act at once
         command.make_context(line, words)
 
 
