@@ -47,6 +47,13 @@ def _chain(settings: Settings) -> Middleware:
     return Chain(**{**options, "path": settings.chain.path or settings.trace.path})
 
 
+def _compress(settings: Settings) -> Middleware:
+    from chainops.app.embedder import embedder_of
+    from chainops.middleware.compress import Compress
+
+    return Compress(**settings.compress.model_dump(), embedder=embedder_of(settings))
+
+
 def _semantic_cache(settings: Settings) -> Middleware:
     from chainops.app.embedder import embedder_of
     from chainops.errors import SetupError
@@ -78,6 +85,7 @@ BUILT_IN: Mapping[str, Callable[[Settings], Middleware]] = {
     "trace": _trace,
     "prompts": _prompts,
     "rails": _rails,
+    "compress": _compress,
     "semantic_cache": _semantic_cache,
     "cache": _cache,
     "chain": _chain,

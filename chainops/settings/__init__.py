@@ -2,6 +2,7 @@
 
 from chainops.settings.cache import CacheSettings
 from chainops.settings.chain import ChainSettings
+from chainops.settings.compress import CompressSettings
 from chainops.settings.cost import CostSettings
 from chainops.settings.embeddings import EmbeddingSettings
 from chainops.settings.limits import LimitRuleSettings, LimitSettings
@@ -17,6 +18,7 @@ from chainops.settings.trust import TrustSettings
 __all__ = [
     "CacheSettings",
     "ChainSettings",
+    "CompressSettings",
     "CostSettings",
     "EmbeddingSettings",
     "LimitRuleSettings",

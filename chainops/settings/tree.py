@@ -8,6 +8,7 @@ from pydantic import Field
 
 from chainops.settings.cache import CacheSettings
 from chainops.settings.chain import ChainSettings
+from chainops.settings.compress import CompressSettings
 from chainops.settings.cost import CostSettings
 from chainops.settings.embeddings import EmbeddingSettings
 from chainops.settings.limits import LimitSettings
@@ -30,6 +31,7 @@ class Settings(Section):
     prompts: PromptSettings = PromptSettings()
     cache: CacheSettings = CacheSettings()
     chain: ChainSettings = ChainSettings()
+    compress: CompressSettings = CompressSettings()
     semantic_cache: SemanticCacheSettings = SemanticCacheSettings()
     rails: RailsSettings = RailsSettings()
     embeddings: EmbeddingSettings = EmbeddingSettings()

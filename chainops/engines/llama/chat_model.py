@@ -131,6 +131,10 @@ class ChatLlama(Opened, WithAdapters, Structured):
         """Tokens of ``text`` as this model counts them. Loads the model and blocks until it is there."""
         return self.session.token_ids(text)
 
+    def count_tokens(self, text: str) -> int:
+        """Tokens of ``text`` inside a message, where control tokens are plain text. Blocks as the above."""
+        return self.session.count(text)
+
     def get_num_tokens_from_messages(
         self,
         messages: list[BaseMessage],

@@ -1,0 +1,243 @@
+"""The compression middleware: a prompt fits into the window of its model, or the call is refused with the reason."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from chainops.calls import Kind, ModelCall, ModelNext, ModelResult
+from chainops.errors import ChainopsError, SetupError
+from chainops.layer import Middleware
+from chainops.middleware.compress.budget import Budget, budget_of
+from chainops.middleware.compress.counting import Counts, counter_of, upper_bound
+from chainops.middleware.compress.draft import Draft
+from chainops.middleware.compress.groups import kind_of
+from chainops.middleware.compress.overflow import ContextOverflow
+from chainops.middleware.compress.shorten import Ran, shorten, stages_of
+from chainops.middleware.compress.stages import STRATEGIES, Job, Strategy
+from chainops.middleware.compress.trim import trim
+
+if TYPE_CHECKING:
+    from chainops.embedding import Embedder
+
+__all__ = ["Compress"]
+
+NODE_KEYS = frozenset({"strategy", "last_n", "window", "answer_reserve", "tools_reserve", "target_tokens"})
+NEAR = 0.85
+"""From this share of what a prompt may have, the whole prompt is counted as the template writes it."""
+
+
+class Compress(Middleware):
+    """Makes prompts fit the window of their model. What fits passes as it is.
+
+    Tokens are counted with the vocabulary of the model itself where that is on this machine (``ChatLlama``, or a model
+    with ``custom_get_token_ids``), else with a table whose error is known and kept free. An assistant message and the
+    results of its tool calls stay together, system messages and the last question stay, the order stays.
+
+    A node's setting ``compress`` is the name of a strategy, ``"off"``, or a table with ``strategy``, ``last_n``,
+    ``window``, ``answer_reserve``, ``tools_reserve`` and ``target_tokens``.
+
+    Args:
+        strategy: ``lossless`` changes the form only; ``balanced`` also leaves out what the last question does not ask
+            for; ``aggressive`` also shortens the rest, and trims to the target; ``trim`` drops the oldest groups;
+            ``last_n`` keeps the last messages.
+        last_n: messages that the strategy ``last_n`` keeps beside system messages.
+        target_tokens: what longer prompts are compressed to where that saves more time than it takes, although the
+            window is larger; None: only what must be.
+        windows: tokens of the window by glob on the model's name; else what the model's ``profile`` says. Where neither
+            says anything, only ``target_tokens`` and ``last_n`` count.
+        answer_reserve: tokens kept free for the answer; None: ``max_tokens`` of call or model, at most a quarter.
+        tools_reserve: tokens kept free for definitions of tools, if these have fewer.
+        step: share of the limit by which the cut moves on, so that prompts of one conversation begin alike for a while.
+        embedder: compares by meaning; None: stages that do so go by words alone.
+
+    Raises:
+        SetupError: code ``setup.compress``, for a setting that is none.
+    """
+
+    name: ClassVar[str] = "compress"
+    inside: ClassVar[tuple[str, ...]] = ("trace", "access", "limits", "experiment", "prompts")
+    outside: ClassVar[tuple[str, ...]] = ("rails", "pii", "semantic_cache", "cache", "route", "retry")
+    kinds: ClassVar[frozenset[Kind]] = frozenset({"model"})
+
+    def __init__(
+        self,
+        strategy: Strategy = "balanced",
+        *,
+        last_n: int = 5,
+        target_tokens: int | None = None,
+        windows: Mapping[str, int] | None = None,
+        answer_reserve: int | None = None,
+        tools_reserve: int = 0,
+        step: float = 0.25,
+        embedder: Embedder | None = None,
+    ) -> None:
+        _check(strategy in STRATEGIES, "strategy", strategy)
+        _check(last_n > 0, "last_n", last_n)
+        _check(target_tokens is None or target_tokens > 0, "target_tokens", target_tokens)
+        _check(0 <= step <= 1, "step", step)
+        self.strategy, self.last_n, self.target_tokens = strategy, last_n, target_tokens
+        self.windows = dict(windows or {})
+        self.answer_reserve, self.tools_reserve, self.step = answer_reserve, tools_reserve, step
+        self.embedder = embedder
+        self._counts: dict[int | str, Counts] = {}
+        self._lock = threading.Lock()
+
+    def describe(self) -> Mapping[str, Any]:
+        """Its settings."""
+        names = ("strategy", "last_n", "target_tokens", "windows", "answer_reserve", "tools_reserve", "step")
+        embedder = None if self.embedder is None else self.embedder.identity
+        return {**{name: getattr(self, name) for name in names}, "embedder": embedder}
+
+    async def wrap_model_call(self, call: ModelCall, call_next: ModelNext) -> ModelResult:
+        """Pass on what fits; shorten the rest."""
+        node = self._node(call)
+        if node is None:
+            return await call_next(call)
+        counts = self._counts_of(call)
+        if not counts.ready:
+            try:
+                await asyncio.to_thread(lambda: counts.frame)
+            except ChainopsError:  # a model that cannot be loaded says so when it is called
+                return await call_next(call)
+        budget = self._budget(call, counts, node)
+        strategy = node.get("strategy", self.strategy)
+        n = node.get("last_n", self.last_n)
+        if _surely_fits(call, counts, budget) and (strategy != "last_n" or _others(call.messages) <= n):
+            return await call_next(call)
+        messages = await self._fit(call, counts, budget, strategy, n)
+        return await call_next(call if messages is None else call.replace(messages=messages))
+
+    async def _fit(
+        self, call: ModelCall, counts: Counts, budget: Budget, strategy: Strategy, n: int
+    ) -> tuple[Any, ...] | None:
+        """The messages that fit; None: those of the call do."""
+        draft = await asyncio.to_thread(Draft, call.messages, counts)
+        margin = 1 + counts.counter.error
+        limit = None if budget.limit is None else int(budget.limit / margin)
+        goal = limit if budget.target is None else min(int(budget.target / margin), limit or budget.target)
+        before = draft.tokens
+        if strategy != "last_n" and (goal is None or await self._fits(call, draft, budget, goal)):
+            return None
+        job = Job(
+            goal=before if goal is None else goal,
+            limit=limit,
+            strategy=strategy,
+            last_n=n,
+            step=max(int((limit or goal or 0) * self.step), 1),
+            embedder=self.embedder,
+        )
+        ran = await shorten(draft, job, stages_of(strategy), call.recorder.span, lambda *_: "")
+        await self._ensure(call, draft, budget, limit)
+        self._note(call, draft, budget, strategy, before, ran)
+        return tuple(draft.messages) if draft.cuts else None
+
+    async def _fits(self, call: ModelCall, draft: Draft, budget: Budget, goal: int) -> bool:
+        """Whether the prompt as it came has at most ``goal`` tokens; counted whole where it is near that."""
+        tokens = draft.tokens
+        if tokens <= goal * NEAR:
+            return True
+        if tokens > goal / NEAR:
+            return False
+        whole = await self._whole(call, draft)
+        return (tokens if whole is None else whole - budget.tools) <= goal
+
+    async def _ensure(self, call: ModelCall, draft: Draft, budget: Budget, limit: int | None) -> None:
+        """Drop more where the template writes more than was estimated. Raises ``ContextOverflow``."""
+        if limit is None:
+            return
+        while True:
+            tokens = draft.tokens
+            if tokens > limit * NEAR and (whole := await self._whole(call, draft)) is not None:
+                tokens = whole - budget.tools
+            if tokens <= limit:
+                return
+            known = len(draft.cuts)
+            trim(draft, draft.tokens - (tokens - limit))
+            if len(draft.cuts) == known:
+                tools = {"tools": budget.tools} if budget.tools else {}
+                parts = dict(sorted({**draft.parts(), **tools}.items(), key=lambda part: -part[1]))
+                raise ContextOverflow(tokens, limit, parts, budget.reserved())
+
+    async def _whole(self, call: ModelCall, draft: Draft) -> int | None:
+        """Tokens of the whole prompt as the template writes it, tools included; None: there is no template to ask."""
+        tools = call.params.get("tools") or []
+        try:
+            return await asyncio.to_thread(draft.counts.counter.prompt, draft.messages, tools)
+        except Exception:  # noqa: BLE001  what a template refuses, the model refuses when it is called
+            return None
+
+    def _node(self, call: ModelCall) -> Mapping[str, Any] | None:
+        """What is set for the node; None: nothing is compressed there."""
+        value = call.metadata.get(self.name, {})
+        if value is False or value == "off":
+            return None
+        if isinstance(value, str):
+            value = {"strategy": value}
+        known = isinstance(value, Mapping) and value.keys() <= NODE_KEYS
+        if not known or value.get("strategy", self.strategy) not in STRATEGIES:
+            raise SetupError(
+                f"The node {call.path!r} sets compress to {value!r}",
+                hint=f"Write one of {', '.join(STRATEGIES)}, off, or a table of {', '.join(sorted(NODE_KEYS))}.",
+                code="setup.compress",
+            )
+        return value  # type: ignore[no-any-return]
+
+    def _budget(self, call: ModelCall, counts: Counts, node: Mapping[str, Any]) -> Budget:
+        tools = max(counts.tools(call.params.get("tools") or ()), self.tools_reserve)
+        return budget_of(
+            call, tools, windows=self.windows, answer=self.answer_reserve, target=self.target_tokens, node=node
+        )
+
+    def _counts_of(self, call: ModelCall) -> Counts:
+        """The counts of the call's model. Copies of one model share their attributes, and so their counts."""
+        own = callable(getattr(call.model, "count_tokens", None)) or getattr(call.model, "custom_get_token_ids", None)
+        key: int | str = id(call.model.__dict__) if own else call.name
+        found = self._counts.get(key)
+        if found is None:
+            with self._lock:
+                if len(self._counts) >= 64:
+                    self._counts.clear()
+                found = self._counts.setdefault(key, Counts(counter_of(call.model, call.name)))
+            if not own:
+                _ = found.frame  # known without a model
+        return found
+
+    def _note(
+        self, call: ModelCall, draft: Draft, budget: Budget, strategy: str, before: int, ran: Sequence[Ran]
+    ) -> None:
+        call.annotate(
+            self.name,
+            strategy=strategy,
+            tokens_before=before,
+            tokens_after=draft.tokens,
+            counted_by=draft.counts.counter.name,
+            error=draft.counts.counter.error,
+            window=budget.window,
+            reserved_answer=budget.answer,
+            reserved_tools=budget.tools,
+            stages=[r.stage for r in ran if not r.skipped],
+            skipped={r.stage: r.skipped for r in ran if r.skipped},
+        )
+
+
+def _surely_fits(call: ModelCall, counts: Counts, budget: Budget) -> bool:
+    """True when not even one token per byte would be too long: then nothing has to be counted."""
+    goal = budget.goal
+    if goal is None:
+        return True
+    once, each = counts.frame
+    return upper_bound(call.messages) + once + each * len(call.messages) <= goal
+
+
+def _others(messages: Sequence[Any]) -> int:
+    return sum(kind_of(message) != "system" for message in messages)
+
+
+def _check(right: bool, name: str, value: object) -> None:
+    if not right:
+        raise SetupError(
+            f"compress.{name} is {value!r}", hint="See the page on context compression.", code="setup.compress"
+        )

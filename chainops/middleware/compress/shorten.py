@@ -1,0 +1,73 @@
+"""Runs the stages of a strategy on a prompt until it is short enough."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from chainops.middleware.compress.draft import Draft
+from chainops.middleware.compress.stages import Job, KeepLast, Stage, Strategy, Trim
+from chainops.recorder import SpanHandle
+
+__all__ = ["Ran", "shorten", "stages_of"]
+
+Spans = Callable[[str], AbstractContextManager[SpanHandle]]
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What one stage did.
+
+    Args:
+        stage: its name.
+        before, after: tokens of the prompt.
+        ms: how long it took.
+        skipped: why it did not run; empty when it did.
+    """
+
+    stage: str
+    before: int
+    after: int
+    ms: float
+    skipped: str = ""
+
+
+def stages_of(strategy: Strategy) -> list[Stage]:
+    """The stages of a strategy, in order."""
+    if strategy == "last_n":
+        return [KeepLast(), Trim()]
+    return [Trim()] if strategy != "lossless" else []
+
+
+async def shorten(
+    draft: Draft, job: Job, stages: Sequence[Stage], spans: Spans, worth: Callable[[Stage, Draft, Job], str]
+) -> list[Ran]:
+    """Run ``stages`` until the prompt has ``job.goal`` tokens; the first of ``last_n`` runs in any case.
+
+    Args:
+        spans: opens the span of a stage.
+        worth: says why a stage would not pay; empty: it does.
+    """
+    done: list[Ran] = []
+    for stage in stages:
+        before = draft.tokens
+        if before <= job.goal and stage.name != "last_n":
+            break
+        if not stage.must and (reason := worth(stage, draft, job)):
+            done.append(Ran(stage.name, before, before, 0.0, reason))
+            continue
+        known, started = len(draft.cuts), time.perf_counter()
+        with spans(f"compress.{stage.name}") as span:
+            await stage.run(draft, job)
+            ran = Ran(stage.name, before, draft.tokens, round((time.perf_counter() - started) * 1e3, 3))
+            span.set(tokens_before=ran.before, tokens_after=ran.after, ms=ran.ms, dropped=_dropped(draft, known))
+        done.append(ran)
+    return done
+
+
+def _dropped(draft: Draft, known: int) -> list[dict[str, Any]]:
+    """What was left out since, at most a hundred entries."""
+    return [{"message": c.place, "what": c.what, "tokens": c.tokens} for c in draft.cuts[known : known + 100]]

@@ -1,0 +1,25 @@
+"""``[compress]``."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from chainops.settings.section import Section
+
+__all__ = ["CompressSettings"]
+
+
+class CompressSettings(Section):
+    """``[compress]``: prompts that fit; needs ``compress`` in ``[pipeline].middleware``."""
+
+    strategy: Literal["lossless", "balanced", "aggressive", "trim", "last_n"] = Field(
+        default="balanced", description="What may be left out."
+    )
+    last_n: int = Field(default=5, gt=0, description="Messages that the strategy last_n keeps.")
+    target_tokens: int | None = Field(default=None, gt=0, description="Compress longer prompts to this where it pays.")
+    windows: dict[str, int] = Field(default_factory=dict, description="Tokens of the window, by glob on the model.")
+    answer_reserve: int | None = Field(default=None, ge=0, description="Tokens kept free for the answer.")
+    tools_reserve: int = Field(default=0, ge=0, description="Tokens kept free for tools, at least.")
+    step: float = Field(default=0.25, ge=0, le=1, description="Share of the limit by which the cut moves on.")
