@@ -75,6 +75,12 @@ def _limits(settings: Settings) -> Middleware:
     return Limits(**settings.limits.model_dump())
 
 
+def _budgets(settings: Settings) -> Middleware:
+    from chainops.app.budgets import build
+
+    return build(settings)
+
+
 def _cost(settings: Settings) -> Middleware:
     from chainops.middleware.cost import Cost
 
@@ -90,6 +96,7 @@ BUILT_IN: Mapping[str, Callable[[Settings], Middleware]] = {
     "cache": _cache,
     "chain": _chain,
     "limits": _limits,
+    "budgets": _budgets,
     "cost": _cost,
 }
 """Name of a layer to what makes it. Each imports its layer only when it is asked for."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import typer
 
 from chainops.cli import cost_prices
+from chainops.cli.cost_budgets import budgets
 
 app = typer.Typer(no_args_is_help=True, help="What model calls cost.")
 app.add_typer(cost_prices.app, name="prices")
+app.command()(budgets)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 
 from chainops.errors import SetupError
 
-__all__ = ["UNIT", "amount", "check_currency", "decimal_of", "micro_of"]
+__all__ = ["UNIT", "Exchange", "amount", "check_currency", "decimal_of", "micro_of"]
 
 UNIT = 1_000_000
 """Micro-units in one unit of a currency."""
@@ -62,3 +63,22 @@ def check_currency(code: object) -> str:
             f"{code!r} is no code of a currency", hint="Use three capitals: USD, EUR, INR.", code="cost.currency"
         )
     return code
+
+
+class Exchange:
+    """Turns amounts into one currency, at fixed rates: what one unit of each other is worth in it.
+
+    Raises:
+        SetupError: a code or rate that is none.
+    """
+
+    def __init__(self, currency: str, rates: Mapping[str, object]) -> None:
+        self.currency = check_currency(currency)
+        self.rates = {check_currency(code): decimal_of(rate, f"rates.{code}") for code, rate in rates.items()}
+
+    def micro(self, micro: int, currency: str) -> int | None:
+        """Micro-units of ``currency`` in those of ours, or None without a rate."""
+        if currency == self.currency:
+            return micro
+        rate = self.rates.get(currency)
+        return None if rate is None else int((micro * rate).to_integral_value())

@@ -1,5 +1,6 @@
 """One typed tree of settings: from ``chainops.toml``, the environment, and keywords."""
 
+from chainops.settings.budgets import BudgetRuleSettings, BudgetSettings
 from chainops.settings.cache import CacheSettings
 from chainops.settings.chain import ChainSettings
 from chainops.settings.compress import CompressSettings
@@ -16,6 +17,8 @@ from chainops.settings.tree import Settings
 from chainops.settings.trust import TrustSettings
 
 __all__ = [
+    "BudgetRuleSettings",
+    "BudgetSettings",
     "CacheSettings",
     "ChainSettings",
     "CompressSettings",

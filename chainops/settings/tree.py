@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
+from chainops.settings.budgets import BudgetSettings
 from chainops.settings.cache import CacheSettings
 from chainops.settings.chain import ChainSettings
 from chainops.settings.compress import CompressSettings
@@ -38,5 +39,6 @@ class Settings(Section):
     trust: TrustSettings = TrustSettings()
     limits: LimitSettings = LimitSettings()
     cost: CostSettings = CostSettings()
+    budgets: BudgetSettings = BudgetSettings()
     nodes: dict[str, dict[str, Any]] = Field(default_factory=dict)
     plugins: dict[str, dict[str, Any]] = Field(default_factory=dict)

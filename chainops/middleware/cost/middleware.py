@@ -12,11 +12,11 @@ from typing import Any, ClassVar
 
 from chainops.calls import Emit, Kind, ModelCall, ModelNext, ModelResult
 from chainops.costing import Price, Unpriced, Usage, cost_micro
-from chainops.costing.money import check_currency, decimal_of
+from chainops.costing.money import Exchange, check_currency
 from chainops.errors import is_control_flow
-from chainops.middleware.cost.naming import context_of, names_of, route_of, seller_of
 from chainops.pipeline import Middleware
 from chainops.store.prices import OWN, SNAPSHOT, PriceBooks, Prices
+from chainops.store.prices.naming import context_of, names_of, route_of, seller_of
 
 __all__ = ["Cost"]
 
@@ -60,7 +60,7 @@ class Cost(Middleware):
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.currency = check_currency(currency)
-        self.rates = {check_currency(code): decimal_of(rate, f"rates.{code}") for code, rate in (rates or {}).items()}
+        self.exchange = Exchange(currency, rates or {})
         self.models = dict(models or {})
         self.books = PriceBooks(path, books, clock=clock)
         self.failures = 0
@@ -81,8 +81,9 @@ class Cost(Middleware):
             result = await call_next(call if passed is None else call.replace(emit=passed))
         except BaseException as error:
             if not is_control_flow(error):
-                begun = (passed is not None and passed.any) or isinstance(error, asyncio.CancelledError)
-                self._note(call, route, None, prices, time.perf_counter() - began, begun=begun)
+                cut = passed is not None and passed.any
+                begun = cut or isinstance(error, asyncio.CancelledError)
+                self._note(call, route, None, prices, time.perf_counter() - began, begun=begun, cut=cut)
             raise
         self._note(call, route, result, prices, _busy_s(result, time.perf_counter() - began), begun=True)
         return result
@@ -104,9 +105,12 @@ class Cost(Middleware):
         seconds: float,
         *,
         begun: bool,
+        cut: bool = False,
     ) -> None:
         try:
             found = self._priced(call, route, result, prices, seconds, begun)
+            if cut and "unknown" in found:
+                found["cut"] = True
             if found:
                 call.annotate(self.name, **_with_earlier(call, found))
         except Exception as error:  # noqa: BLE001 - an observer never breaks a call
@@ -135,21 +139,14 @@ class Cost(Middleware):
             return {"unknown": "the call ended before its usage was known"} if begun else {}
         try:
             usage = None if result is None else Usage.of(result.message)
-            micro = self._converted(
-                cost_micro(price.rates if result is not None else _by_time(price), usage, seconds), price
-            )
+            rates = price.rates if result is not None else _by_time(price)
+            micro = self.exchange.micro(cost_micro(rates, usage, seconds), price.currency)
+            if micro is None:
+                raise Unpriced(f"the price is in {price.currency}, and [cost.rates] has no {price.currency}")
         except Unpriced as error:
             return {"unknown": str(error), "model": price.model, "price": price.ref}
         told = {"micro": micro, "currency": self.currency, "price": price.ref, "model": price.model}
         return {**told, "seconds": round(seconds, 6)} if timed else told
-
-    def _converted(self, micro: int, price: Price) -> int:
-        if price.currency == self.currency:
-            return micro
-        rate = self.rates.get(price.currency)
-        if rate is None:
-            raise Unpriced(f"the price is in {price.currency}, and [cost.rates] has no {price.currency}")
-        return int((micro * rate).to_integral_value())
 
     def _failed(self, text: str, error: Exception) -> None:
         self.failures += 1
