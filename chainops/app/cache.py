@@ -20,8 +20,12 @@ _NEVER_INSIDE = frozenset(
 
 def build(settings: Settings) -> Cache:
     """The layer for ``[cache]``. Changing the settings of any other layer changes all keys of nodes."""
-    options: dict[str, Any] = settings.cache.model_dump(exclude={"directory", "on_disk"})
+    options: dict[str, Any] = settings.cache.model_dump(exclude={"directory", "on_disk", "store"})
     directory = settings.cache.directory if settings.cache.on_disk else None
+    if settings.cache.store is not None:
+        from chainops.app.plugins import store_of
+
+        options["store"], directory = store_of(settings, settings.cache.store, "cache"), None
     return Cache(directory, config={"layers": _layers(settings)}, **options)
 
 

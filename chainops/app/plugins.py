@@ -12,7 +12,7 @@ from chainops.settings import Settings
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
-__all__ = ["enabled_plugin", "engine_of", "migrate_plugins"]
+__all__ = ["enabled_plugin", "engine_of", "migrate_plugins", "store_of"]
 
 
 def enabled_plugin(settings: Settings, name: str) -> tuple[Plugin, Any]:
@@ -66,6 +66,31 @@ def engine_of(settings: Settings, name: str, model: str) -> BaseChatModel:
             code="setup.engine",
         )
     return made
+
+
+def store_of(settings: Settings, name: str, kind: str) -> Any:
+    """The store for ``kind`` ("cache") that the enabled plugin ``name`` brings.
+
+    Raises:
+        SetupError: the plugin is not enabled, brings no such store, or cannot make it (``setup.store``).
+    """
+    plugin, options = enabled_plugin(settings, name)
+    if kind not in plugin.stores:
+        raise SetupError(
+            f"Plugin {name!r} brings no store for {kind!r}",
+            hint=f"It brings: {', '.join(plugin.stores) or 'none'}.",
+            code="setup.store",
+        )
+    try:
+        return plugin.stores[kind](options)
+    except SetupError:
+        raise
+    except Exception as error:
+        raise SetupError(
+            f"Plugin {name!r} cannot make its store for {kind!r}: {type(error).__name__}: {error}",
+            hint=f"Check the table [plugins.{name}], and whether its server runs.",
+            code="setup.store",
+        ) from error
 
 
 def migrate_plugins(settings: Settings) -> None:

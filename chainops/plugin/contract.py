@@ -38,6 +38,7 @@ class Plugin:
         options: a pydantic model of the table ``[plugins.<name>]``; None for a plugin without options.
         middleware: ``(options) -> layers``; each must stand in ``[pipeline].middleware``.
         engines: by name, ``(options, model) -> chat model``; ``App.engine("<plugin>/<engine>", model)`` makes one.
+        stores: by kind ("cache"), ``(options) -> store``; a section of the settings names the plugin: ``[cache].store``.
         scorers: by name, ``(options, span) -> number, text or None``; ``chainops plugin score`` stores what they say.
         commands: ``"module:name"`` of a ``typer.Typer``, run as ``chainops <name> ...`` where the plugin is enabled.
         migrations: SQL scripts in order, for tables ``<name>_...`` of its own in the trace file. Forward only: an
@@ -54,6 +55,7 @@ class Plugin:
     options: type[BaseModel] | None = None
     middleware: Callable[[Any], Sequence[Middleware]] | None = None
     engines: Mapping[str, Callable[[Any, str], Any]] = field(default_factory=lambda: _NONE)
+    stores: Mapping[str, Callable[[Any], Any]] = field(default_factory=lambda: _NONE)
     scorers: Mapping[str, Callable[[Any, Any], float | str | None]] = field(default_factory=lambda: _NONE)
     commands: str | None = None
     migrations: Sequence[str] = ()

@@ -16,6 +16,7 @@ class CacheSettings(Section):
     """``[cache]``: which answers are given again; needs ``cache`` in ``[pipeline].middleware``."""
 
     directory: Path = Field(default=Path("chainops-cache"), description="Where answers are kept.")
+    store: str | None = Field(default=None, description="An enabled plugin that keeps answers, in place of files.")
     on_disk: bool = Field(default=True, description="False: in this process only.")
     ttl_s: float | None = Field(default=604_800.0, ge=0, description="Seconds an answer is served.")
     stale_s: float = Field(default=0.0, ge=0, description="Seconds more in which it is served while one makes it anew.")

@@ -5,15 +5,20 @@
 
 from chainops.testing.calls import model_call, node_call, tool_call
 from chainops.testing.conformance import CHECKS, MiddlewareConformance, check_middleware
+from chainops.testing.engines import ENGINE_CHECKS, EngineConformance, check_engine
 from chainops.testing.faults import Faults, disk_full
 from chainops.testing.model import ScriptedModel
 from chainops.testing.modules import app_module
 from chainops.testing.plugins import Finding, check_plugin
 from chainops.testing.snapshots import PromptSnapshot, prompt_text
+from chainops.testing.stores import STORE_CHECKS, StoreConformance, check_store
 from chainops.testing.trace import RecordedSpan, RecordedTrace, assert_span
 
 __all__ = [
     "CHECKS",
+    "ENGINE_CHECKS",
+    "STORE_CHECKS",
+    "EngineConformance",
     "Faults",
     "Finding",
     "MiddlewareConformance",
@@ -21,10 +26,13 @@ __all__ = [
     "RecordedSpan",
     "RecordedTrace",
     "ScriptedModel",
+    "StoreConformance",
     "app_module",
     "assert_span",
+    "check_engine",
     "check_middleware",
     "check_plugin",
+    "check_store",
     "disk_full",
     "model_call",
     "node_call",

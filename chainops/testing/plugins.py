@@ -34,8 +34,8 @@ async def check_plugin(plugin: Any, options: Mapping[str, Any] | None = None) ->
     """Check all that a plugin brings; never raises for what is wrong with it.
 
     Its middleware goes through every check of the conformance kit, its migrations through a fresh trace file, its pages
-    and scorers over a file with one run. Engines are made but not asked: that needs their server, see
-    :class:`~chainops.testing.EngineConformance`.
+    and scorers over a file with one run. Engines and stores are not asked: that needs their servers, see
+    :class:`~chainops.testing.EngineConformance` and :class:`~chainops.testing.StoreConformance`.
 
     Args:
         plugin: what the entry point leads to.
@@ -50,7 +50,8 @@ async def check_plugin(plugin: Any, options: Mapping[str, Any] | None = None) ->
         return [*found, Finding("takes its options", f"{error.message}; give them with --option")]
     found.append(Finding("takes its options"))
     found += await _middleware(plugin, options or {})
-    found += [_engine_can_be_made(plugin, name) for name in plugin.engines]
+    found += [_callable("engine", name, plugin.engines[name]) for name in plugin.engines]
+    found += [_callable("store", name, plugin.stores[name]) for name in plugin.stores]
     if plugin.commands is not None:
         found.append(_commands(plugin))
     with tempfile.TemporaryDirectory(prefix="chainops-check-") as folder:
@@ -99,9 +100,8 @@ def _layer(plugin: Plugin, options: Mapping[str, Any], at: int) -> Middleware:
     return plugin.build(options)[at]
 
 
-def _engine_can_be_made(plugin: Plugin, name: str) -> Finding:
-    problem = "" if callable(plugin.engines[name]) else "it is not callable"
-    return Finding(f"engine {name!r} is a function of options and model", problem)
+def _callable(part: str, name: str, made: Any) -> Finding:
+    return Finding(f"{part} {name!r} is a function", "" if callable(made) else "it is not callable")
 
 
 def _commands(plugin: Plugin) -> Finding:

@@ -22,6 +22,7 @@ import sqlite3
 from pydantic import BaseModel, Field
 from chainops import Middleware
 from chainops.plugin import Plugin
+from chainops.store.cache.memory import LocalStore
 from chainops.testing import ScriptedModel
 
 
@@ -48,6 +49,7 @@ plugin = Plugin(
     version="1.2.3",
     options=Options,
     middleware=lambda options: [Note()],
+    stores={"cache": lambda options: LocalStore(limit=7)},
     engines={"echo": lambda options, model: ScriptedModel([f"{options.greeting} from {model}"])},
     scorers={"length": lambda options, span: len(span.output) if span.kind == "node" else None},
     commands="chainops_all:commands",
@@ -129,6 +131,14 @@ def test_an_engine_that_nobody_brings_is_a_clear_error(folder: Path, name: str, 
         app.engine(name, "m")
 
 
+def test_the_cache_keeps_its_answers_in_the_store_that_a_plugin_brings(folder: Path) -> None:
+    layers = {"pipeline": {"middleware": ["trace", "note", "cache"]}}
+    with App(**layers, cache={"store": "all"}) as app:
+        assert app.pipeline.middleware[2].tiers.store.limit == 7  # type: ignore[attr-defined]
+    with pytest.raises(SetupError, match="Plugin 'al' is not enabled"):
+        App(**layers, cache={"store": "al"})
+
+
 def test_the_commands_of_an_enabled_plugin_are_commands_of_chainops_and_of_no_other_folder(folder: Path) -> None:
     assert "Commands of the plugin all." in chainops(folder, "--help").stdout
     assert chainops(folder, "all", "greet", "you").stdout == "hello you\n"
@@ -145,7 +155,7 @@ def test_list_info_check_score_and_page_of_a_plugin_that_brings_everything(folde
     ]
     told = json.loads(chainops(folder, "plugin", "info", "all", "--json").stdout)
     assert told["options"] == {"greeting": ["'hello'", "What is said."]}
-    assert set(told["brings"]) == {"commands", "engines", "middleware", "migrations", "pages", "scorers"}
+    assert set(told["brings"]) == {"commands", "engines", "middleware", "migrations", "pages", "scorers", "stores"}
     checked = chainops(folder, "plugin", "check", "all")
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert "ok   middleware 'note' passes the conformance kit" in checked.stdout

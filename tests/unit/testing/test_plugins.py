@@ -80,6 +80,7 @@ async def test_a_good_plugin_passes_and_every_part_was_looked_at() -> None:
             "errors_arrive_as_they_are",
         ),
         (Plugin(name="p", engines={"e": None}), "engine 'e'", "not callable"),  # type: ignore[dict-item]
+        (Plugin(name="p", stores={"cache": None}), "store 'cache'", "not callable"),  # type: ignore[dict-item]
         (Plugin(name="p", commands="nowhere:app"), "its commands load", "ModuleNotFoundError"),
         (Plugin(name="p", commands="json:dumps"), "its commands load", "no typer.Typer"),
         (Plugin(name="p", migrations=["CREATE TABLE x (y)"]), "its migrations apply", "changes more than"),
