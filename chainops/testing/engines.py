@@ -1,7 +1,8 @@
 """What every engine must keep true: a LangChain chat model that answers nodes, on its real server or file.
 
-Subclass :class:`EngineConformance` in a test module, or call :func:`check_engine` from a script. It asks the
-model about two dozen times, for a few tokens each. What LangChain itself expects of a chat model is tested by ``langchain-tests``.
+Subclass :class:`EngineConformance` in a test module, or call :func:`check_engine` from a script. It asks the model
+about two dozen times, for a few tokens each. What LangChain itself expects of a chat model is tested by
+``langchain-tests``.
 """
 
 from __future__ import annotations
