@@ -17,6 +17,7 @@ __all__ = ["app", "main"]
 
 # one line of help each, so that `chainops --help` imports no command module
 _GROUPS = {
+    "backup": "Copy databases and settings into one file, while everything runs.",
     "cache": "Cached answers: stats, show, explain, invalidate, calibrate, clear.",
     "chain": "Versions of whole chains: freeze, list, show, diff, reproduce.",
     "cost": "What model calls cost: prices, daily, by, top, savings, plan.",
@@ -30,6 +31,8 @@ _GROUPS = {
     "plugin": "Plugins: list, info, check, new, score, page.",
     "prompt": "Prompts in versions: add, list, show, diff, render, test, promote, split, sync, import, export.",
     "rails": "What may be said: check.",
+    "restore": "Check a backup, and bring it back.",
+    "settings": "Settings: show, check, schema.",
     "trace": "Look at recorded runs: list, show, tail, search, export, prune.",
 }
 

@@ -19,7 +19,7 @@ from chainops.errors import SetupError
 from chainops.settings.place import Origins
 from chainops.settings.tree import Settings
 
-__all__ = ["load_settings"]
+__all__ = ["DEFAULT_FILE", "from_environment", "from_file", "load_settings"]
 
 PREFIX = "CHAINOPS_"
 DEFAULT_FILE = "chainops.toml"
@@ -37,9 +37,9 @@ def load_settings(
     Raises:
         SetupError: the file is missing or is no TOML, or any key or value is wrong; all of them are named.
     """
-    file, text, tree = _from_file(path)
+    file, text, tree = from_file(path)
     variables: dict[tuple[str, ...], str] = {}
-    _merge(tree, _from_environment(os.environ if environ is None else environ, variables))
+    _merge(tree, from_environment(os.environ if environ is None else environ, variables))
     _merge(tree, keywords)
     try:
         return Settings.model_validate(tree)
@@ -53,7 +53,8 @@ def load_settings(
         ) from None
 
 
-def _from_file(path: str | os.PathLike[str] | None) -> tuple[Path | None, str, dict[str, Any]]:
+def from_file(path: str | os.PathLike[str] | None) -> tuple[Path | None, str, dict[str, Any]]:
+    """The file, its text and its tree; nothing where none is named and there is no ``chainops.toml``."""
     file = Path(DEFAULT_FILE if path is None else path)
     if path is None and not file.is_file():
         return None, "", {}
@@ -72,7 +73,8 @@ def _from_file(path: str | os.PathLike[str] | None) -> tuple[Path | None, str, d
         ) from None
 
 
-def _from_environment(environ: Mapping[str, str], names: dict[tuple[str, ...], str]) -> dict[str, Any]:
+def from_environment(environ: Mapping[str, str], names: dict[tuple[str, ...], str]) -> dict[str, Any]:
+    """The tree in the ``CHAINOPS_`` variables; ``names`` gets the variable of each place."""
     tree: dict[str, Any] = {}
     for name, value in sorted(environ.items()):
         if name.startswith(PREFIX) and "__" in name:

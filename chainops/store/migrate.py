@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
@@ -39,6 +40,7 @@ def upgrade(path: str | Path) -> tuple[int, int]:
 def prepare(connection: sqlite3.Connection, path: str | Path, *, migrations: Path | None = None) -> tuple[int, int]:
     """As :func:`upgrade`, on an open connection. Imports Alembic only where there is something to do.
 
+    A file of an older schema is first copied to ``<name>.schema-<version>`` beside it: the way back.
     Everything runs in one ``BEGIN IMMEDIATE`` transaction (SQLite can roll back its DDL), so a migration that
     fails, or a process that dies in it, leaves the file as it was.
     """
@@ -46,9 +48,35 @@ def prepare(connection: sqlite3.Connection, path: str | Path, *, migrations: Pat
     if found == 0:
         connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
     _use_wal(connection)
+    if 0 < found < SCHEMA_VERSION:
+        _keep(connection, Path(path), found)
     if found < SCHEMA_VERSION or migrations is not None:
         _migrate(connection, path, migrations or shipped("migrations"))
     return found, SCHEMA_VERSION
+
+
+def _keep(connection: sqlite3.Connection, path: Path, found: int) -> None:
+    """Copy the file as it is before it is migrated; appears under its name only when it is whole."""
+    kept = path.with_name(f"{path.name}.schema-{found}")
+    part = kept.with_name(f"{kept.name}.{os.getpid()}.part")
+    try:
+        copy = connect(part)
+        try:
+            connection.backup(copy)
+            copy.execute("PRAGMA journal_mode=DELETE").fetchall()
+            same = copy.execute("PRAGMA user_version").fetchone()[0] == found  # else another process was faster
+        finally:
+            copy.close()
+        if same:
+            part.replace(kept)
+    except (sqlite3.Error, OSError) as error:
+        raise StoreError(
+            f"Cannot copy {path} to {kept} before it is upgraded from schema {found} to {SCHEMA_VERSION}: {error}",
+            hint="Make room for a second copy beside it. Nothing was changed.",
+            code="store.keep",
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _use_wal(connection: sqlite3.Connection, patience_s: float = 5.0) -> None:

@@ -219,3 +219,38 @@ def test_several_new_files_can_be_made_at_once_in_one_process(tmp_path):
             assert db.execute("SELECT count(*) FROM span").fetchone() == (0,)
             assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         db.close()
+
+
+def old_file(path, tmp_path, monkeypatch):
+    """A file as the first version of chainops made it."""
+    folder = tmp_path / "old"
+    shutil.copytree(shipped("migrations"), folder)
+    for later in (folder / "versions").glob("*.py"):
+        if not later.name.startswith("0001"):
+            later.unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(migrate, "SCHEMA_VERSION", 1)
+        connection = schema.connect(path)
+        migrate.prepare(connection, path, migrations=folder)
+        connection.close()
+
+
+def test_an_old_file_is_copied_before_it_is_upgraded(path, tmp_path, monkeypatch):
+    old_file(path, tmp_path, monkeypatch)
+    assert migrate.upgrade(path) == (1, schema.SCHEMA_VERSION)
+    kept = path.with_name(path.name + ".schema-1")
+    assert pragma(kept, "user_version") == 1
+    connection = sqlite3.connect(kept)
+    assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+    connection.close()
+    assert [p.name for p in path.parent.glob("*.part*")] == []
+
+
+def test_without_room_for_the_copy_nothing_is_upgraded(path, tmp_path, monkeypatch):
+    old_file(path, tmp_path, monkeypatch)
+    kept = path.with_name(path.name + ".schema-1")
+    kept.mkdir()  # the copy cannot get its name
+    with pytest.raises(StoreError) as caught:
+        migrate.upgrade(path)
+    assert caught.value.code == "store.keep"
+    assert pragma(path, "user_version") == 1

@@ -1,0 +1,1 @@
+"""What operators do with an installation: back it up, restore it, bring signed bundles to it."""
