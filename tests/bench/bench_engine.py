@@ -1,13 +1,16 @@
-"""Many calls at once: ``ChatLlama`` against llama-cpp-python's ``Llama`` behind a lock, as ratios, all in one run.
+"""Many calls at once: ``ChatLlama`` against a lock around ``Llama`` and against servers, as ratios, all in one run.
 
-``python tests/bench/bench_engine.py [--size 26MB] [--rounds 5] [--calls 1 8 32] [--json]``. Models have random weights
-and are made on the spot. Every round runs both sides, in turn, on the same prompts, with one thread each; a ratio is
-the median over rounds of ChatLlama / lock of that round. Above 1 is better, for time to first token below 1 is. A round
-makes twice as many calls as run at once.
+``python tests/bench/bench_engine.py [--size 26MB | --model FILE] [--rounds 3] [--calls 1 4 8 16 32] [--server ...]``.
+Models have random weights and are made on the spot. Every round runs all sides, in turn, on the same prompts, with one
+thread each; a ratio is the median over rounds of side / lock of that round. Above 1 is better; for the time to the
+first token below 1 is. A round makes twice as many calls as run at once.
 
-Workloads: *unique*: prompts of about 110 tokens that share a few, 32 tokens of answer. *agent*: about 440 tokens of
-system prompt that all calls share and 26 of their own, 16 tokens of answer; *cold*: nobody has seen the system prompt;
-*warm*: the calls before had it.
+Workloads: *unique*: prompts of about 110 tokens that share a few, 32 tokens of answer. *cold* and *warm*: an agent,
+about 440 tokens of system prompt that all calls share and 26 of their own, 16 tokens of answer; *cold*: nobody has seen
+the system prompt; *warm*: the calls before had it.
+
+Sides: ``unified`` and ``partitioned`` (the two layouts of ``ChatLlama``), ``lock``, and each ``--server NAME=COMMAND``:
+a program that serves OpenAI's HTTP interface; ``{model}``, ``{port}``, ``{calls}``, ``{cells}`` in it are filled in.
 """
 
 from __future__ import annotations
@@ -15,16 +18,21 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import random
+import shlex
+import socket
 import statistics
 import string
+import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+import httpx
 from random_model import SIZES, write_random_model
 
 from chainops.engines.llama import ChatLlama
@@ -34,7 +42,16 @@ from chainops.engines.llama.sampling import Sampling
 WINDOW = 640
 ANSWER = {"unique": 32, "cold": 16, "warm": 16}
 Messages = list[dict[str, str]]
-Side = Callable[[Messages, int], AsyncIterator[int]]
+
+
+class Side(Protocol):
+    """Something that answers. ``cpu_s``: processor seconds so far; ``decode_s``: those inside llama.cpp, if known."""
+
+    decode_s: float
+
+    def ask(self, messages: Messages, tokens: int) -> AsyncIterator[int]: ...
+    def cpu_s(self) -> float: ...
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -68,9 +85,15 @@ def prompts(workload: str, round_number: int, count: int) -> list[Messages]:
 class Engine:
     """ChatLlama's session; counts the processor time of its decodes."""
 
-    def __init__(self, path: Path, parallel: int, *, flash: bool) -> None:
+    def __init__(self, path: Path, parallel: int, layout: Any, *, flash: bool) -> None:
         self.model = ChatLlama(
-            model_path=path, n_ctx=WINDOW, n_parallel=parallel, n_threads=1, probe=False, flash_attn=flash
+            model_path=path,
+            n_ctx=WINDOW,
+            n_parallel=parallel,
+            n_threads=1,
+            probe=False,
+            flash_attn=flash,
+            kv_layout=layout,
         )
         self.session = self.model.session
         self.session.token_ids("load it")
@@ -89,7 +112,13 @@ class Engine:
 
     async def ask(self, messages: Messages, tokens: int) -> AsyncIterator[int]:
         async for event in self.session.stream(Ask(messages=messages, max_tokens=tokens, sampling=Sampling())):
-            yield 0 if isinstance(event, str) else tokens if event.reason == "length" else 0
+            yield 0 if isinstance(event, str) else event.completion_tokens
+
+    def cpu_s(self) -> float:
+        return time.process_time()
+
+    def close(self) -> None:
+        self.model.close()
 
 
 class Locked:
@@ -122,8 +151,59 @@ class Locked:
             await task
         yield tokens if reason == "length" else 0
 
+    def cpu_s(self) -> float:
+        return time.process_time()
 
-async def measure(side: Engine | Locked, batch: list[Messages], calls: int, tokens: int) -> Measured:
+    def close(self) -> None:
+        self.llama.close()
+
+
+class Server:
+    """A program with OpenAI's HTTP interface on a port of this machine. Its processor time is that of its process."""
+
+    def __init__(self, command: str, path: Path, calls: int) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        filled = command.format(model=path, port=port, calls=calls, cells=WINDOW * calls)
+        self.process = subprocess.Popen(shlex.split(filled), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.decode_s = 0.0
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+        self.client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=600, limits=limits)
+        end = time.monotonic() + 120
+        while True:
+            try:
+                if httpx.get(f"http://127.0.0.1:{port}/v1/models").status_code == 200:
+                    return
+            except httpx.HTTPError:
+                pass
+            if time.monotonic() > end or self.process.poll() is not None:
+                raise SystemExit(f"The server does not answer: {filled}")
+            time.sleep(0.2)
+
+    async def ask(self, messages: Messages, tokens: int) -> AsyncIterator[int]:
+        body = {"messages": messages, "max_tokens": tokens, "temperature": 0, "stream": True, "model": "m"}
+        reason = ""
+        async with self.client.stream("POST", "/v1/chat/completions", json=body) as answer:
+            async for line in answer.aiter_lines():
+                if not line.startswith("data: {"):
+                    continue
+                choice = (json.loads(line[6:]).get("choices") or [{}])[0]
+                reason = choice.get("finish_reason") or reason
+                if (choice.get("delta") or {}).get("content"):
+                    yield 0
+        yield tokens if reason == "length" else 0
+
+    def cpu_s(self) -> float:
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def close(self) -> None:
+        self.process.terminate()
+        self.process.wait()
+
+
+async def measure(side: Side, batch: list[Messages], calls: int, tokens: int) -> Measured:
     gate = asyncio.Semaphore(calls)
     first: list[float] = []
     made = 0
@@ -138,67 +218,78 @@ async def measure(side: Engine | Locked, batch: list[Messages], calls: int, toke
                     first.append(time.perf_counter() - began)
                 made += count
 
-    wall, cpu, decode = time.perf_counter(), time.process_time(), side.decode_s
+    wall, cpu, decode = time.perf_counter(), side.cpu_s(), side.decode_s
     await asyncio.gather(*(one(messages) for messages in batch))
-    wall, cpu, decode = time.perf_counter() - wall, time.process_time() - cpu, side.decode_s - decode
-    return Measured(made / wall, made / cpu, statistics.median(first) * 1000, 1 - decode / cpu)
+    wall, cpu, decode = time.perf_counter() - wall, side.cpu_s() - cpu, side.decode_s - decode
+    if made < 0.9 * tokens * len(batch):
+        raise SystemExit(f"{made} tokens of {tokens * len(batch)} were generated: answers end too early to compare")
+    return Measured(made / wall, made / max(cpu, 1e-9), statistics.median(first) * 1000, 1 - decode / max(cpu, 1e-9))
 
 
-async def compare(
-    path: Path, levels: list[int], rounds: int, workloads: list[str], *, flash: bool
-) -> list[dict[str, Any]]:
-    engine, locked = Engine(path, max(8, *levels), flash=flash), Locked(path, flash=flash)
+async def compare(sides: dict[str, Side], levels: list[int], rounds: int, workloads: list[str]) -> list[dict[str, Any]]:
     rows = []
+    names = list(sides)
     for calls in levels:
-        results: dict[str, list[tuple[Measured, Measured]]] = {}
+        results: dict[str, list[dict[str, Measured]]] = {}
         for number in range(rounds + 1):
-            sides = (engine, locked) if number % 2 else (locked, engine)
+            turn = names[number % len(names) :] + names[: number % len(names)]
             for workload in workloads:
                 batch = prompts(workload, number * 1000 + calls, max(2 * calls, 4))
-                done = {side: await measure(side, batch, calls, ANSWER[workload]) for side in sides}
+                done = {name: await measure(sides[name], batch, calls, ANSWER[workload]) for name in turn}
                 if number:  # the first round warms up
-                    results.setdefault(workload, []).append((done[engine], done[locked]))
-        for workload, pairs in results.items():
-            rows.append({"calls": calls, "workload": workload, **summary(pairs)})
-            print(line(rows[-1]), flush=True)
-    engine.model.close()
+                    results.setdefault(workload, []).append(done)
+        for workload, measured in results.items():
+            for name in names:
+                rows.append({"calls": calls, "workload": workload, "side": name, **summary(name, measured)})
+                print(line(rows[-1]), flush=True)
     return rows
 
 
-def summary(pairs: list[tuple[Measured, Measured]]) -> dict[str, float]:
-    def ratio(name: str) -> float:
-        return round(statistics.median(getattr(ours, name) / getattr(theirs, name) for ours, theirs in pairs), 3)
+def summary(name: str, rounds: list[dict[str, Measured]]) -> dict[str, float]:
+    def median(values: Any) -> float:
+        return round(float(statistics.median(values)), 4)
 
-    return {
-        "tokens_per_s": ratio("tokens_per_s"),
-        "tokens_per_cpu_s": ratio("tokens_per_cpu_s"),
-        "first_token": ratio("first_ms"),
-        "python_share": round(statistics.median(ours.python_share for ours, _ in pairs), 4),
-        "lock_tokens_per_cpu_s": round(statistics.median(theirs.tokens_per_cpu_s for _, theirs in pairs), 1),
-    }
+    fields = ("tokens_per_s", "tokens_per_cpu_s", "first_ms")
+    ratios = {f"{f}_x": median(getattr(done[name], f) / getattr(done["lock"], f) for done in rounds) for f in fields}
+    absolute = {field: median(getattr(done[name], field) for done in rounds) for field in (*fields, "python_share")}
+    return {**ratios, **absolute}
 
 
 def line(row: dict[str, Any]) -> str:
+    share = f", Python {row['python_share']:.1%}" if row["side"] in ("unified", "partitioned") else ""
     return (
-        f"{row['calls']:3} calls, {row['workload']:6}: tokens/s {row['tokens_per_s']:.2f}x, "
-        f"per CPU second {row['tokens_per_cpu_s']:.2f}x, first token after {row['first_token']:.2f}x the time, "
-        f"Python {row['python_share']:.1%} (lock: {row['lock_tokens_per_cpu_s']:.0f} tokens per CPU second)"
+        f"{row['calls']:3} calls, {row['workload']:6}, {row['side']:12}: tokens/s {row['tokens_per_s_x']:.2f}x "
+        f"({row['tokens_per_s']:.0f}), per CPU second {row['tokens_per_cpu_s_x']:.2f}x, "
+        f"first token {row['first_ms_x']:.2f}x ({row['first_ms']:.0f} ms){share}"
     )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=sorted(SIZES), default="26MB")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--calls", type=int, nargs="+", default=[1, 8, 32])
+    parser.add_argument("--model", type=Path, help="a model file, in place of --size")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--calls", type=int, nargs="+", default=[1, 4, 8, 16, 32])
     parser.add_argument("--workloads", nargs="+", choices=list(ANSWER), default=list(ANSWER))
-    parser.add_argument("--flash", action="store_true", help="flash attention, on both sides")
+    parser.add_argument("--layouts", nargs="+", default=["unified", "partitioned"])
+    parser.add_argument("--server", action="append", default=[], metavar="NAME=COMMAND")
+    parser.add_argument("--flash", action="store_true", help="flash attention, for ChatLlama and Llama")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    most = max(8, *options.calls)
     with tempfile.TemporaryDirectory() as folder:
-        path = write_random_model(Path(folder) / "random.gguf", options.size)
+        path = options.model or write_random_model(Path(folder) / "random.gguf", options.size)
         print(f"{path.stat().st_size / 1e6:.1f} MB, {options.rounds} rounds, calls at once: {options.calls}")
-        rows = asyncio.run(compare(path, options.calls, options.rounds, options.workloads, flash=options.flash))
+        sides: dict[str, Side] = {"lock": Locked(path, flash=options.flash)}
+        sides |= {name: Engine(path, most, name, flash=options.flash) for name in options.layouts}
+        for server in options.server:
+            name, _, command = server.partition("=")
+            sides[name] = Server(command, path, most)
+        try:
+            rows = asyncio.run(compare(sides, options.calls, options.rounds, options.workloads))
+        finally:
+            for side in sides.values():
+                side.close()
     if options.json:
         print(json.dumps(rows))
 
