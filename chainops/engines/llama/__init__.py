@@ -10,10 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from chainops.engines.llama.chat_model import ChatLlama
-    from chainops.engines.llama.failures import ContextOverflow, ModelClosed, ModelTimeout, QueueFull, Truncated
+    from chainops.engines.llama.failures import (
+        CannotPin,
+        ContextOverflow,
+        ModelClosed,
+        ModelTimeout,
+        QueueFull,
+        Truncated,
+    )
     from chainops.engines.llama.model_file import ModelFile, check_model_file
 
 __all__ = [
+    "CannotPin",
     "ChatLlama",
     "ContextOverflow",
     "ModelClosed",
@@ -25,6 +33,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "CannotPin": "failures",
     "ChatLlama": "chat_model",
     "ContextOverflow": "failures",
     "ModelClosed": "failures",

@@ -19,7 +19,6 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import Field
 
-from chainops.engines.llama.adapters import WithAdapters
 from chainops.engines.llama.answer import Answer
 from chainops.engines.llama.call_options import make_ask, tool_choice_name
 from chainops.engines.llama.gguf import peek_metadata
@@ -27,13 +26,13 @@ from chainops.engines.llama.library import library_version
 from chainops.engines.llama.loading import DEFAULT_CONTEXT
 from chainops.engines.llama.messages import as_dicts
 from chainops.engines.llama.model_file import known_sha256
-from chainops.engines.llama.opened import Opened
+from chainops.engines.llama.prefixing import WithPrefixes
 from chainops.engines.llama.structured import Structured
 
 __all__ = ["ChatLlama"]
 
 
-class ChatLlama(Opened, WithAdapters, Structured):
+class ChatLlama(WithPrefixes, Structured):
     """A local model, run by llama.cpp in this process: streaming, tools, usage and timings.
 
     The model is loaded at the first call, in its own thread, and shared by all ``ChatLlama`` of this process with the

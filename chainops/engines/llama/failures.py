@@ -6,7 +6,19 @@ from langchain_core.exceptions import ContextOverflowError
 
 from chainops.errors import CallError
 
-__all__ = ["ContextOverflow", "ModelClosed", "ModelTimeout", "QueueFull", "Truncated"]
+__all__ = ["CannotPin", "ContextOverflow", "ModelClosed", "ModelTimeout", "QueueFull", "Truncated"]
+
+
+class CannotPin(CallError):
+    """There is no room to keep a prefix for good."""
+
+    default_code = "call.pin"
+
+    def __init__(self, tokens: int, room: int) -> None:
+        super().__init__(
+            f"A prefix of {tokens} tokens cannot be pinned: {room} more may be",
+            hint="Open the model with a larger n_kept, or call unpin() first.",
+        )
 
 
 class ContextOverflow(CallError, ContextOverflowError):

@@ -54,7 +54,7 @@ class KeptPrefixes:
 
     def wants(self, adapters: Hashable, tokens: Tokens) -> bool:
         """Whether it pays to keep ``tokens``."""
-        if not LEAST_KEPT <= len(tokens) <= self.limit - self._pinned:
+        if not LEAST_KEPT <= len(tokens) <= self.pinnable:
             return False
         return self._tree.longest(adapters, tokens)[0] < len(tokens) * KNOWN
 
@@ -62,8 +62,11 @@ class KeptPrefixes:
         """Keep ``tokens``, in place of what is the beginning of them, and of the least recently used."""
         if not len(state):
             return
-        for other in [kept for kept in self._used if not kept.pinned and self._begins(kept, adapters, tokens)]:
-            self._drop(other)
+        for other in [kept for kept in self._used if self._begins(kept, adapters, tokens)]:
+            if other.pinned and len(other.tokens) == len(tokens):
+                return
+            if not other.pinned:
+                self._drop(other)
         kept = Kept(adapters, tokens, state, pinned)
         for other in list(self._used):
             if self.size + len(tokens) <= self.limit:
@@ -74,9 +77,37 @@ class KeptPrefixes:
         self._tree.add(adapters, tokens, kept)
         self.size += len(tokens)
 
+    def take(self, kept: Kept) -> bool:
+        """Keep what was kept elsewhere. False: it is known, or there is no room."""
+        room = self.pinnable if kept.pinned else self.limit - self.size
+        if len(kept.tokens) > room or self._tree.longest(kept.adapters, kept.tokens)[0] == len(kept.tokens):
+            return False
+        self.add(kept.adapters, kept.tokens, kept.state, pinned=kept.pinned)
+        return True
+
     @property
-    def _pinned(self) -> int:
-        return sum(len(kept.tokens) for kept in self._used if kept.pinned)
+    def all(self) -> list[Kept]:
+        """Everything that is kept, the least recently used first."""
+        return list(self._used)
+
+    @property
+    def pinned(self) -> list[Kept]:
+        """What stays until :meth:`unpin`."""
+        return [kept for kept in self._used if kept.pinned]
+
+    def is_pinned(self, adapters: Hashable, tokens: Tokens) -> bool:
+        """Whether exactly this is pinned."""
+        return any(kept.adapters == adapters and np.array_equal(kept.tokens, tokens) for kept in self.pinned)
+
+    @property
+    def pinnable(self) -> int:
+        """How many more tokens can be pinned."""
+        return self.limit - sum(len(kept.tokens) for kept in self.pinned)
+
+    def unpin(self) -> None:
+        """From now on nothing is pinned; what was goes when it is its turn."""
+        for kept in self._used:
+            kept.pinned = False
 
     @staticmethod
     def _begins(kept: Kept, adapters: Hashable, tokens: Tokens) -> bool:

@@ -34,6 +34,7 @@ class ModelOptions:
         n_cells: tokens of all calls together; None: ``n_ctx`` for each that runs.
         n_kept: tokens of finished calls that are kept for the next ones; None: as many as ``n_cells``.
         max_waiting: calls that may wait for their turn.
+        idle_seconds: unload when nobody has asked for so long; None: never.
         n_threads: None: 1 for files below 100 MB, else as many as there are cores.
         n_gpu_layers: layers on the GPU; -1: all.
         flash_attn: use flash attention.
@@ -51,6 +52,7 @@ class ModelOptions:
     n_cells: int | None = None
     n_kept: int | None = None
     max_waiting: int = 1024
+    idle_seconds: float | None = None
     n_threads: int | None = None
     n_gpu_layers: int = 0
     flash_attn: bool = False

@@ -11,15 +11,36 @@ from typing import Any, Literal, Self
 from langchain_core.language_models import BaseChatModel
 from pydantic import Field, PrivateAttr, model_validator
 
+from chainops.engines.llama.lease import Lease
 from chainops.engines.llama.loading import ModelOptions
 from chainops.engines.llama.room import Layout
-from chainops.engines.llama.session import Lease, Session
+from chainops.engines.llama.session import Session
 from chainops.errors import SetupError
 
 __all__ = ["Opened"]
 
 NO_MEANING_HERE = frozenset({"api_key", "max_retries"})
 """Parameters that LangChain passes to every chat model; a model in this process has no use for them."""
+
+SHARED = (
+    "model_path",
+    "sha256",
+    "n_ctx",
+    "n_batch",
+    "n_parallel",
+    "n_cells",
+    "n_kept",
+    "max_waiting",
+    "idle_seconds",
+    "n_threads",
+    "n_gpu_layers",
+    "flash_attn",
+    "kv_layout",
+    "kv_type",
+    "probe",
+    "chat_template",
+)
+"""Options that decide whether two objects can share one loaded model."""
 
 
 class Opened(BaseChatModel):
@@ -42,6 +63,8 @@ class Opened(BaseChatModel):
     """Tokens of finished calls that are kept in memory, for calls that begin alike. None: as many as n_cells."""
     max_waiting: int = Field(default=1024, ge=1)
     """Calls that may wait for their turn; the next one fails with ``QueueFull``."""
+    idle_seconds: float | None = Field(default=None, gt=0)
+    """Unload the model when nobody has asked for so long; the next call loads it again. None: never."""
     n_threads: int | None = Field(default=None, ge=1, le=1024)
     """Threads that compute. None: 1 for files below 100 MB, else one per core."""
     n_gpu_layers: int = Field(default=0, ge=-1)
@@ -93,25 +116,39 @@ class Opened(BaseChatModel):
     @property
     def session(self) -> Session:
         """The loaded model behind this object; loading begins when it is asked for, and does not block."""
-        return self._lease.session(
-            ModelOptions(
-                path=str(Path(self.model_path).expanduser().absolute()),
-                sha256=self.sha256.lower(),
-                n_ctx=self.n_ctx,
-                n_batch=self.n_batch,
-                n_parallel=self.n_parallel,
-                n_cells=self.n_cells,
-                n_kept=self.n_kept,
-                max_waiting=self.max_waiting,
-                n_threads=self.n_threads,
-                n_gpu_layers=self.n_gpu_layers,
-                flash_attn=self.flash_attn,
-                kv_layout=self.kv_layout,
-                kv_type=self.kv_type,
-                probe=self.probe,
-                chat_template=self.chat_template,
-            )
-        )
+        return self._lease.session(self._model_options())
+
+    def _model_options(self, **changed: Any) -> ModelOptions:
+        """What the session is loaded by."""
+        values = {**{name: getattr(self, name) for name in SHARED}, **changed}
+        path = str(Path(values.pop("model_path")).expanduser().absolute())
+        return ModelOptions(path=path, sha256=values.pop("sha256").lower(), **values)
+
+    def swap(self, model_path: str | Path, *, sha256: str = "") -> None:
+        """Answer later calls with another file, opened with the same options. Blocks until it is loaded.
+
+        Calls under way are answered by the old model, which is unloaded after the last of them, unless others use it.
+        Until then both are in memory. If the new one cannot be loaded, nothing changes.
+
+        Raises:
+            SetupError: the file cannot be loaded.
+        """
+        old = self._model_options()
+        changed = {"model_path": str(model_path), "sha256": sha256}
+        new = self._model_options(**changed)
+        try:
+            self._lease.session(new).wait_until_loaded()
+        except BaseException:
+            self._lease.leave(new)
+            raise
+        self.__dict__.update(changed)  # both at once: other threads ask meanwhile
+        self.profile = self._resolve_model_profile()
+        if new != old:
+            self._lease.leave(old)
+
+    async def aswap(self, model_path: str | Path, *, sha256: str = "") -> None:
+        """:meth:`swap` without blocking the event loop."""
+        await asyncio.to_thread(self.swap, model_path, sha256=sha256)
 
     def close(self) -> None:
         """Give the model up; it is unloaded if nobody else uses it. Later calls raise ``ModelClosed``."""

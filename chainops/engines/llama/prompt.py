@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 from chainops.engines.llama.template import ChatTemplate
@@ -57,6 +58,16 @@ class PromptEncoder:
             elif part:
                 tokens += self._tokenize(part, True, start and not tokens)
         return tokens
+
+    def prefix(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]]) -> list[int]:
+        """The tokens that all prompts have in common which begin with ``messages`` and go on with the user.
+
+        Raises:
+            CallError: code ``call.chat_template``.
+        """
+        one, other = (self.encode([*messages, {"role": "user", "content": text}], tools) for text in ("a", "b"))
+        same = takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
+        return [token for token, _ in same]
 
     def _defuse(self, value: Any, literal: list[str]) -> Any:
         """A copy of ``value`` with every control text replaced by a mark; the texts are appended to ``literal``."""

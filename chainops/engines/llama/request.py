@@ -6,9 +6,12 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from chainops.engines.llama.sampling import Sampling
+
+if TYPE_CHECKING:
+    from chainops.engines.llama.worker import Worker
 
 __all__ = ["AdapterUse", "Ask", "Event", "Finished", "Outbox", "Request"]
 
@@ -36,6 +39,7 @@ class Ask:
         stop: the answer ends before the first of these strings.
         forced: name of the tool that must be called, or "any"; empty: nothing is forced.
         timeout: seconds from now until the call fails; None: never.
+        pin: generate nothing; compute what every prompt that begins with ``messages`` has in common, and keep it.
         priority: of those that wait, the highest is answered first; of equals, the one that came first.
         adapters: what is added to the weights, for this call only.
         answer_schema: JSON schema, as JSON text, that the whole answer must fit; empty: any text.
@@ -51,6 +55,7 @@ class Ask:
     forced: str = ""
     timeout: float | None = None
     priority: int = 0
+    pin: bool = False
     adapters: tuple[AdapterUse, ...] = ()
     answer_schema: str = ""
     top_logprobs: int | None = None
@@ -109,6 +114,10 @@ class Request:
     loop: asyncio.AbstractEventLoop | None = None
     cancelled: bool = False
     submitted: float = field(default_factory=time.monotonic)
+
+    def give(self, worker: Worker) -> None:
+        """Let ``worker`` answer it."""
+        worker.submit(self)
 
     def deliver(self, event: Event) -> None:
         """Bring one event to whoever waits."""

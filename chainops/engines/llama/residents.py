@@ -127,9 +127,9 @@ class Residents:
         return longest
 
     def _keep(self, sequence: Sequence) -> None:
-        tokens = sequence.tokens[: sequence.n_past]
-        if self._native.can_share and self.kept.wants(sequence.adapted.key, tokens):
-            self.kept.add(sequence.adapted.key, tokens.copy(), self._native.state(sequence.id))
+        tokens, pin = sequence.tokens[: sequence.n_past], sequence.pinned
+        if self._native.can_share and (pin or self.kept.wants(sequence.adapted.key, tokens)):
+            self.kept.add(sequence.adapted.key, tokens.copy(), self._native.state(sequence.id), pinned=pin)
 
     def _bequeath(self, sequence: Sequence, *, usable: bool) -> None:
         """Those that waited for a prefix of ``sequence`` get what there is of it; one of them computes the rest."""

@@ -71,6 +71,11 @@ class Sequence:
         return self.sampler is not None and self.sampler.greedy
 
     @property
+    def pinned(self) -> bool:
+        """It is there to be kept: its prompt is complete, and so is it."""
+        return self.request.ask.pin and self.n_past >= self.n_prompt
+
+    @property
     def prompt(self) -> Tokens:
         """The tokens of the prompt."""
         return self.tokens[: self.n_prompt]

@@ -6,22 +6,43 @@ Callers only submit requests and read their events. Which of them runs when is t
 from __future__ import annotations
 
 import asyncio
-import atexit
 import copy
-import os
 import queue
 import threading
-import weakref
-from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import Any, Generic, TypeVar
 
 from chainops.engines.llama.failures import ModelClosed, ModelTimeout, QueueFull
+from chainops.engines.llama.kept import Kept
 from chainops.engines.llama.loading import Loaded, ModelOptions, load
 from chainops.engines.llama.request import Ask, Event, Finished, Request
 from chainops.engines.llama.worker import Stats, Worker
 from chainops.errors import CallError, ChainopsError
 
-__all__ = ["Lease", "Session"]
+__all__ = ["Session", "Task"]
+
+Result = TypeVar("Result")
+
+
+class Task(Generic[Result]):
+    """Something that the model's thread does between two steps."""
+
+    def __init__(self, work: Callable[[Worker], Result]) -> None:
+        self.future: Future[Result] = Future()
+        self._work = work
+
+    def give(self, worker: Worker) -> None:
+        """Do it."""
+        try:
+            self.future.set_result(self._work(worker))
+        except Exception as error:  # noqa: BLE001 - told to whoever waits
+            self.future.set_exception(error)
+
+    def deliver(self, error: BaseException) -> None:
+        """Tell that it will not be done."""
+        self.future.set_exception(error)
 
 
 class Session:
@@ -29,27 +50,31 @@ class Session:
 
     Args:
         options: which model, opened how.
+        failed: is told when the model cannot be loaded.
     """
 
-    def __init__(self, options: ModelOptions) -> None:
+    def __init__(self, options: ModelOptions, failed: Callable[[Session], None] = lambda _session: None) -> None:
         self.options = options
         self.stats = Stats()
         self.leases: set[int] = set()
         self.failure: ChainopsError | None = None
+        self._failed = failed
         self._loaded: Loaded | None = None
+        self._pinned: list[Kept] = []
         self._ready = threading.Event()
         self._lock = threading.Lock()  # never held for long: callers take it on their event loop
         self._model_lock = threading.Lock()  # keeps the model in memory while another thread counts tokens
         self._closed = False
+        self._ending = False  # no new calls
         self._worker: Worker | None = None
-        self._inbox: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Request | Task[Any] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="chainops-llama", daemon=True)
         self._thread.start()
 
     @property
     def usable(self) -> bool:
         """False once it was closed or failed to load."""
-        return not self._closed and self.failure is None
+        return not self._ending and self.failure is None
 
     @property
     def waiting(self) -> int:
@@ -72,7 +97,7 @@ class Session:
         loop = asyncio.get_running_loop()
         events: asyncio.Queue[Event] = asyncio.Queue()
         request = Request(ask, events.put_nowait, loop)
-        self._submit(request)
+        self._put(request)
         try:
             while True:
                 async with asyncio.timeout(request.seconds_left):
@@ -91,7 +116,7 @@ class Session:
         """The same for a caller that blocks; works inside a running event loop as well."""
         events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         request = Request(ask, events.put)
-        self._submit(request)
+        self._put(request)
         try:
             while True:
                 event = events.get(timeout=request.seconds_left)
@@ -107,9 +132,8 @@ class Session:
 
     def token_ids(self, text: str) -> list[int]:
         """Tokens of ``text``, control tokens recognised. Blocks until the model is loaded."""
-        self._ready.wait()
-        with self._model_lock:
-            return self._usable_model().native.tokenize(text, special=True)
+        with self._using() as loaded:
+            return loaded.native.tokenize(text, special=True)
 
     def count(self, text: str) -> int:
         """Tokens of ``text``, control tokens taken as plain text. Blocks until the model is loaded."""
@@ -119,67 +143,126 @@ class Session:
 
     def prompt_ids(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()) -> list[int]:
         """Tokens of the prompt that the chat template makes of ``messages``. Blocks until the model is loaded."""
-        self._ready.wait()
-        with self._model_lock:
-            return self._usable_model().encoder.encode(messages, tools)
+        with self._using() as loaded:
+            return loaded.encoder.encode(messages, tools)
 
-    def _usable_model(self) -> Loaded:
-        if self.failure is not None:
-            raise copy.copy(self.failure)
-        if self._closed or self._loaded is None:
-            raise ModelClosed
-        return self._loaded
+    def between_steps(self, work: Callable[[Worker], Result]) -> Future[Result]:
+        """What ``work`` returns, which the model's thread runs between two steps; it should be short."""
+        task = Task(work)
+        self._put(task)
+        return task.future
 
-    def close(self) -> None:
-        """Stop what runs, refuse what waits, free the model. Safe to call twice and from any thread."""
+    def wait_until_loaded(self) -> None:
+        """Block until the model is there.
+
+        Raises:
+            ChainopsError: it cannot be loaded, or is closed.
+        """
+        with self._using():
+            return
+
+    @contextmanager
+    def _using(self) -> Iterator[Loaded]:
+        """The model, which stays in memory meanwhile."""
+        while True:
+            with self._model_lock:
+                if self.failure is not None:
+                    raise copy.copy(self.failure)
+                if self._closed:
+                    raise ModelClosed
+                if self._loaded is not None:
+                    yield self._loaded
+                    return
+            self._inbox.put(Task(lambda _worker: None))  # loads what was unloaded
+            self._ready.wait()
+
+    def close(self, *, drain: bool = False) -> None:
+        """Refuse new calls, stop what runs, refuse what waits, free the model. Safe to call twice, from any thread.
+
+        Args:
+            drain: answer first what was asked before.
+        """
         with self._lock:
-            if not self._closed:
+            self._ending = True
+            if not drain and not self._closed:
                 self._closed = True
                 if self._loaded is not None:
                     self._loaded.native.abort()
-                self._inbox.put(None)
+            self._inbox.put(None)
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
-    def _submit(self, request: Request) -> None:
+    def _put(self, item: Request | Task[Any]) -> None:
         with self._lock:
             if self.failure is not None:
                 raise copy.copy(self.failure)
-            if self._closed:
+            if self._ending:
                 raise ModelClosed
-            if (waiting := self.waiting) >= self.options.max_waiting:
+            if isinstance(item, Request) and (waiting := self.waiting) >= self.options.max_waiting:
                 raise QueueFull(waiting)
-            self._inbox.put(request)
+            self._inbox.put(item)
 
     def _run(self) -> None:
-        try:
-            loaded = load(self.options)
-        except Exception as error:  # noqa: BLE001 - told to every caller
-            self._fail(error)
-            return
-        worker = Worker(loaded, self.stats)
-        with self._lock:
-            self._loaded, self._worker = loaded, worker
-        self._ready.set()
-        self._take_in(worker)
+        item: Request | Task[Any] | None = None
         while not self._closed:
-            worker.step()
-            self._take_in(worker)
-        worker.close()
-        with self._model_lock:
-            self._loaded = None
-            loaded.native.close()
+            try:
+                worker = self._load()
+            except Exception as error:  # noqa: BLE001 - told to every caller
+                self._fail(error, item)
+                return
+            if item is not None:
+                item.give(worker)
+            self._serve(worker)
+            self._unload(worker)
+            if self._ending:
+                break
+            item = self._inbox.get()
+            if item is None:
+                break
+        self._closed = True
+        self._ready.set()
         self._refuse_waiting(ModelClosed())
 
-    def _take_in(self, worker: Worker) -> None:
-        """Hand over what has come; wait for something when there is nothing to do."""
-        try:
-            while (request := self._inbox.get(block=not worker.busy)) is not None:
-                worker.submit(request)
-        except queue.Empty:
-            return
+    def _load(self) -> Worker:
+        loaded = load(self.options)
+        worker = Worker(loaded, self.stats)
+        for kept in self._pinned:
+            worker.kept.add(kept.adapters, kept.tokens, kept.state, pinned=True)
+        with self._lock:
+            self._loaded, self._worker = loaded, worker
+            self.stats.loads += 1
+        self._ready.set()
+        return worker
 
-    def _fail(self, error: Exception) -> None:
+    def _unload(self, worker: Worker) -> None:
+        worker.close()
+        with self._lock, self._model_lock:
+            self._ready.clear()
+            native = worker.native
+            self._loaded = self._worker = None
+            self._pinned = worker.kept.pinned
+            native.close()
+
+    def _serve(self, worker: Worker) -> None:
+        """Answer until the end, or until nobody has asked for ``idle_seconds``."""
+        while self._take_in(worker) and not self._closed:
+            worker.step()
+            if self._ending and not worker.busy and self._inbox.empty():
+                return
+
+    def _take_in(self, worker: Worker) -> bool:
+        """Hand over what has come; wait for something when there is nothing to do. False: nothing came in time."""
+        try:
+            while True:
+                wait = not worker.busy and not self._ending
+                item = self._inbox.get(block=wait, timeout=self.options.idle_seconds if wait else None)
+                if item is None:
+                    return True
+                item.give(worker)
+        except queue.Empty:
+            return worker.busy or self._ending
+
+    def _fail(self, error: Exception, item: Request | Task[Any] | None) -> None:
         failure = error if isinstance(error, ChainopsError) else None
         if failure is None:
             failure = CallError(f"Loading failed: {type(error).__name__}: {error}", code="call.model_load")
@@ -187,7 +270,9 @@ class Session:
         with self._lock:
             self.failure = failure
         self._ready.set()
-        _forget(self)
+        self._failed(self)
+        if item is not None:
+            item.deliver(copy.copy(failure))
         self._refuse_waiting(failure)
 
     def _refuse_waiting(self, error: ChainopsError) -> None:
@@ -198,81 +283,3 @@ class Session:
                 return
             if request is not None:
                 request.deliver(copy.copy(error))
-
-
-_sessions: dict[tuple[int, ModelOptions], Session] = {}
-_registry_lock = threading.RLock()
-
-
-def _forget(session: Session) -> None:
-    with _registry_lock:
-        for key, other in list(_sessions.items()):
-            if other is session:
-                del _sessions[key]
-
-
-@atexit.register
-def _close_all() -> None:
-    for (pid, _), session in list(_sessions.items()):
-        if pid == os.getpid():  # threads of the parent do not exist in a forked child
-            session.close()
-
-
-class Lease:
-    """One owner's hold on shared sessions. The last owner that closes a session unloads the model.
-
-    An owner that disappears without closing gives up its hold, but the model stays loaded for the next one.
-    Copies and pickles of a lease are new leases without a hold.
-    """
-
-    def __init__(self) -> None:
-        self.closed = False
-        self._held: dict[tuple[int, ModelOptions], Session] = {}
-        weakref.finalize(self, _drop, id(self), self._held).atexit = False
-
-    def session(self, options: ModelOptions) -> Session:
-        """The session for ``options`` in this process; its model begins to load if it is new. Does not block.
-
-        Raises:
-            ModelClosed: this lease was closed.
-        """
-        if self.closed:
-            raise ModelClosed
-        key = (os.getpid(), options)
-        held = self._held.get(key)
-        if held is not None and held.usable:
-            return held
-        with _registry_lock:
-            session = _sessions.get(key)
-            if session is None or not session.usable:
-                session = _sessions[key] = Session(options)
-            session.leases.add(id(self))
-            self._held[key] = session
-            return session
-
-    def close(self) -> None:
-        """Give up the hold for good. Blocks until a model that nobody else holds is unloaded."""
-        self.closed = True
-        with _registry_lock:
-            mine = [session for (pid, _), session in self._held.items() if pid == os.getpid()]
-            _drop(id(self), self._held)
-            unused = [session for session in mine if not session.leases]
-            for session in unused:
-                _forget(session)
-        for session in unused:
-            session.close()
-
-    def __deepcopy__(self, memo: object) -> Lease:
-        return Lease()
-
-    def __copy__(self) -> Lease:
-        return Lease()
-
-    def __reduce__(self) -> tuple[type[Lease], tuple[()]]:
-        return Lease, ()
-
-
-def _drop(lease: int, held: dict[tuple[int, ModelOptions], Session]) -> None:
-    for session in list(held.values()):
-        session.leases.discard(lease)
-    held.clear()

@@ -11,8 +11,11 @@ import time
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from chainops.engines.llama.adapting import Adapting
-from chainops.engines.llama.failures import ContextOverflow, ModelClosed, ModelTimeout
+from chainops.engines.llama.failures import CannotPin, ContextOverflow, ModelClosed, ModelTimeout
+from chainops.engines.llama.kept import KeptPrefixes
 from chainops.engines.llama.loading import Loaded
 from chainops.engines.llama.logprobs import token_logprobs
 from chainops.engines.llama.native import ABORTED, NO_ROOM
@@ -43,6 +46,7 @@ class Stats:
     steps: int = 0
     step_s: float = 0.0
     decode_s: float = 0.0
+    loads: int = 0
 
 
 class Worker:
@@ -55,6 +59,7 @@ class Worker:
 
     def __init__(self, loaded: Loaded, stats: Stats) -> None:
         self.waiting = Waiting()
+        self.native = loaded.native
         self._loaded, self._native, self._stats = loaded, loaded.native, stats
         self._adapting = Adapting(loaded)
         self._planner = Planner(loaded.native)
@@ -62,6 +67,11 @@ class Worker:
         self._running = self._residents.running
         self._outbox = Outbox()
         self._blocked = False  # the first that waits did not fit, and nothing changed since
+
+    @property
+    def kept(self) -> KeptPrefixes:
+        """What is left of finished calls."""
+        return self._residents.kept
 
     @property
     def busy(self) -> bool:
@@ -135,11 +145,16 @@ class Worker:
 
     def _prepare(self, request: Request) -> Sequence:
         began = time.monotonic()
-        prompt = self._loaded.encoder.encode(request.ask.messages, request.ask.tools)
+        encode = self._loaded.encoder.prefix if request.ask.pin else self._loaded.encoder.encode
+        prompt = encode(request.ask.messages, request.ask.tools)
         window = self._native.n_ctx
         if not prompt or len(prompt) + 1 > window:
             raise ContextOverflow(len(prompt), window)
         adapted = self._adapting.find(request.ask.adapters)
+        if request.ask.pin and not self.kept.is_pinned(adapted.key, np.array(prompt, np.int32)):
+            room = self.kept.pinnable if self._native.can_share else 0
+            if room < len(prompt):
+                raise CannotPin(len(prompt), room)
         return Sequence.of(request, prompt, window, time.monotonic() - began, adapted)
 
     def _compute(self) -> None:
@@ -186,6 +201,9 @@ class Worker:
                 sequence.ready = now
                 self._stats.prompt_tokens += sequence.n_prompt
                 self._stats.cached_tokens += sequence.shared
+            if sequence.pinned:
+                self._finish(sequence, "stop")
+                continue
             try:
                 if sequence.sampler is None:
                     raise RuntimeError("a running sequence has no sampler")
