@@ -137,9 +137,8 @@ class Session:
 
     def count(self, text: str) -> int:
         """Tokens of ``text``, control tokens taken as plain text. Blocks until the model is loaded."""
-        self._ready.wait()
-        with self._model_lock:
-            return len(self._usable_model().native.tokenize(text, special=False))
+        with self._using() as loaded:
+            return len(loaded.native.tokenize(text, special=False))
 
     def prompt_ids(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()) -> list[int]:
         """Tokens of the prompt that the chat template makes of ``messages``. Blocks until the model is loaded."""
