@@ -6,7 +6,9 @@ import typer
 
 from chainops.cli import cost_prices
 from chainops.cli.cost_budgets import budgets
+from chainops.cli.cost_spent import by, daily, savings, top
 
 app = typer.Typer(no_args_is_help=True, help="What model calls cost.")
 app.add_typer(cost_prices.app, name="prices")
-app.command()(budgets)
+for _command in (daily, by, top, savings, budgets):
+    app.command()(_command)

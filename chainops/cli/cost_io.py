@@ -1,135 +1,174 @@
-"""What the cost commands read and how they print it."""
+"""What the commands about spending read and how they print it."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from fnmatch import fnmatchcase
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+from zoneinfo import ZoneInfo
 
-from chainops.costing import Price, amount
-from chainops.costing.book import moment
-from chainops.store.prices import KIND, OWN, SNAPSHOT, PriceBooks
-from chainops.store.registry import Registry
+from chainops.costing import UNIT, amount
+from chainops.errors import SetupError
+from chainops.store.spending import Figures, Period
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["book_rows", "book_table", "model_rows", "model_table", "price_lines", "price_of", "price_row"]
+__all__ = [
+    "by_json",
+    "by_table",
+    "daily_json",
+    "daily_table",
+    "one_currency",
+    "period_of",
+    "savings_table",
+    "top_table",
+    "zone_of",
+]
 
-_PER = {
-    **{"input": "million tokens read", "output": "million tokens written", "reasoning": "million tokens of reasoning"},
-    **{"cached_input": "million tokens from the cache", "cache_write": "million tokens into the cache"},
-    "cache_write_1h": "million tokens into the cache for an hour",
-    **{"input_audio": "million audio tokens read", "output_audio": "million audio tokens written"},
-    **{"thousand_calls": "1,000 calls", "hour": "hour", "kwh": "kWh"},
-}
-
-
-def book_rows(db: Path) -> list[dict[str, Any]]:
-    """Every version of every book, newest first."""
-    view = Registry(db, KIND).look()
-    rows = []
-    for name, entry in sorted(view.entries.items()):
-        for number, version in sorted(entry.versions.items(), reverse=True):
-            content = version.value()
-            rows.append(
-                {
-                    "book": name,
-                    "version": number,
-                    "effective_from": content["effective_from"],
-                    "currency": content["currency"],
-                    "models": len(content["models"]),
-                    "source": content["source"],
-                    "author": version.author,
-                    "retired": number in entry.retired,
-                }
-            )
-    return rows
+T = TypeVar("T")
 
 
-def book_table(rows: list[dict[str, Any]]) -> Table:
-    """For people."""
-    from rich.table import Table
-
-    table = Table("book", "from", "currency", "models", "source", "author", box=None)
-    for row in rows:
-        version = f"{row['book']}@{row['version']}" + (" (retired)" if row["retired"] else "")
-        table.add_row(version, row["effective_from"], row["currency"], str(row["models"]), row["source"], row["author"])
-    return table
+def zone_of(name: str) -> ZoneInfo:
+    """The time zone, or a clear error."""
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # ZoneInfoNotFoundError is a KeyError
+        raise SetupError(f"{name!r} is no time zone", hint="For example Europe/Berlin.", code="setup.args") from None
 
 
-def model_rows(db: Path, glob: str) -> list[dict[str, Any]]:
-    """Models in the newest versions of the books whose names fit, with their newest prices."""
-    view = Registry(db, KIND).look()
-    rows = []
-    for name, entry in sorted(view.entries.items()):
-        if entry.latest is None:
-            continue
-        content = entry.versions[entry.latest].value()
-        for model in content["models"]:
-            if fnmatchcase(model["model"].lower(), glob.lower()):
-                rows.append(
-                    {
-                        "book": f"{name}@{entry.latest}",
-                        "model": model["model"],
-                        "provider": model.get("provider", ""),
-                        "currency": content["currency"],
-                        **model["prices"][-1],
-                    }
-                )
-    return rows
+def period_of(since: str | None, until: str | None, zone: ZoneInfo) -> Period:
+    """Between two days or times; without an offset they are meant in ``zone``."""
+    return Period(_ns(since, zone), _ns(until, zone))
 
 
-def model_table(rows: list[dict[str, Any]]) -> Table:
-    """For people: amounts per million tokens, or per hour."""
-    from rich.table import Table
-
-    table = Table("model", "provider", "input", "cached", "output", "hour", "currency", "book", box=None)
-    for row in rows:
-        cells = [_amount(row.get(key)) for key in ("input", "cached_input", "output", "hour")]
-        table.add_row(row["model"], row["provider"], *cells, row["currency"], row["book"])
-    return table
-
-
-def price_of(db: Path, model: str, provider: str | None, at: str | None) -> Price | None:
-    """The price that the cost layer would take."""
-    when = datetime.now(UTC) if at is None else moment(at)
-    names = sorted(Registry(db, KIND).look().entries, key=lambda name: (name != OWN, name == SNAPSHOT, name))
-    prices = PriceBooks(db, names, clock=when.timestamp).load()
-    return prices.find([model], provider, at=when)
+def _ns(text: str | None, zone: ZoneInfo) -> int | None:
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise SetupError(
+            f"{text!r} is no date", hint="Write 2026-11-21, or 2026-11-21T13:20:00+00:00.", code="cost.date"
+        ) from None
+    return int((at if at.tzinfo is not None else at.replace(tzinfo=zone)).timestamp()) * 10**9
 
 
-def price_row(price: Price) -> dict[str, Any]:
-    """For ``--json``: rates in micro-units."""
+def one_currency(rows: Sequence[T], of: Callable[[T], Figures], wanted: str | None) -> tuple[list[T], str]:
+    """The rows in one currency, and which it is: sums over several would mean nothing. Rows without a cost stay.
+
+    Raises:
+        SetupError: there are several, and none is named (``cost.currency``).
+    """
+    found = sorted({of(row).currency for row in rows} - {""})
+    if len(found) > 1 and wanted is None:
+        raise SetupError(
+            f"There are costs in {' and '.join(found)}", hint=f"Name one: --currency {found[0]}", code="cost.currency"
+        )
+    used = wanted or (found[0] if found else "")
+    return [row for row in rows if of(row).currency in (used, "")], used
+
+
+def daily_json(rows: Sequence[tuple[int, str, Figures]]) -> dict[str, Any]:
+    """Costs in units of the currency, by day and model. Days are named by the second at which they begin."""
+    days: dict[int, dict[str, int]] = {}
+    for day, model, figures in rows:
+        if figures.currency:
+            models = days.setdefault(day, {})
+            models[model] = models.get(model, 0) + figures.micro
     return {
-        "book": price.ref,
-        "model": price.model,
-        "provider": price.provider,
-        "currency": price.currency,
-        "source": price.source,
-        "from": price.since,
-        "rates": dict(price.rates),
+        "daily_cost": [
+            {"timestamp": day, "line_items": [{"model": m, "cost": micro / UNIT} for m, micro in models.items()]}
+            for day, models in days.items()
+        ]
     }
 
 
-def price_lines(price: Price) -> list[str]:
+def daily_table(rows: Sequence[tuple[int, str, Figures]], currency: str, zone: ZoneInfo) -> Table:
     """For people."""
-    sold = f" ({price.provider})" if price.provider else ""
-    lines = [f"{price.model}{sold}, {price.ref}" + (f", since {price.since}" if price.since else "")]
-    for key, what in _PER.items():
-        if key in price.rates:
-            watts = f" at {price.rates['watts']} W" if key == "kwh" else ""
-            lines.append(f"  {_amount(price.rates[key])} {price.currency} per {what}{watts}")
-    if price.rates.get("slots", 1) > 1:
-        lines.append(f"  shared by {price.rates['slots']} calls")
-    return [*lines, f"  source: {price.source}"]
+    table = _table(["day", "model"], ["calls", "in", "out", f"cost {currency}".strip()])
+    for day, model, figures in rows:
+        cells = [str(figures.calls), f"{figures.tokens_in:,}", f"{figures.tokens_out:,}", _cost(figures)]
+        table.add_row(f"{datetime.fromtimestamp(day, zone):%Y-%m-%d}", model, *cells)
+    total = sum(figures.micro for _, _, figures in rows)
+    table.add_row("", "total", "", "", "", amount(total), style="bold")
+    return table
 
 
-def _amount(rate: Any) -> str:
-    if rate is None:
-        return ""
-    if isinstance(rate, dict):
-        steps = ", ".join(f"{amount(more)} over {start:,}" for start, more in rate["over"])
-        return f"{amount(rate['base'])} ({steps})"
-    return amount(rate)
+def by_json(rows: Sequence[tuple[str, Figures]], dimension: str) -> list[dict[str, Any]]:
+    """Cost in units and in micro-units; None where it is not known."""
+    return [
+        {
+            dimension: value or None,
+            "calls": figures.calls,
+            "unknown": figures.unknown,
+            "tokens_in": figures.tokens_in,
+            "tokens_cached": figures.tokens_cached,
+            "tokens_out": figures.tokens_out,
+            "out_per_in": figures.out_per_in,
+            "cost": figures.micro / UNIT if figures.currency else None,
+            "micro": figures.micro if figures.currency else None,
+            "currency": figures.currency or None,
+        }
+        for value, figures in rows
+    ]
+
+
+def by_table(rows: Sequence[tuple[str, Figures]], dimension: str, currency: str) -> Table:
+    """For people."""
+    right = ["calls", "unknown", "in", "cached", "out", "out/in", f"cost {currency}".strip(), "share"]
+    table = _table([dimension], right)
+    total = sum(figures.micro for _, figures in rows)
+    for value, figures in rows:
+        ratio = figures.out_per_in
+        tokens = [f"{n:,}" for n in (figures.tokens_in, figures.tokens_cached, figures.tokens_out)]
+        table.add_row(
+            value or "(none)",
+            str(figures.calls),
+            str(figures.unknown or ""),
+            *tokens,
+            "" if ratio is None else f"{ratio:.2f}",
+            _cost(figures),
+            f"{figures.micro / total:.0%}" if total and figures.currency else "",
+        )
+    return table
+
+
+def top_table(rows: Sequence[dict[str, Any]], what: str) -> Table:
+    """For people."""
+    call = what == "call"
+    table = _table(["time", "run", "graph", *(["node", "model"] if call else ["user"])], ["calls", "in", "out", "cost"])
+    for row in rows:
+        at = f"{datetime.fromtimestamp(row['start_ns'] / 1e9):%Y-%m-%d %H:%M:%S}"
+        more = [row["node"], row["model"]] if call else [str(row["user"] or "")]
+        counts = [str(row["calls"]), f"{row['tokens_in']:,}", f"{row['tokens_out']:,}"]
+        table.add_row(at, row["run_id"], row["graph"], *more, *counts, amount(row["micro"], row["currency"]))
+    return table
+
+
+def savings_table(rows: Sequence[dict[str, Any]]) -> Table:
+    """For people."""
+    table = _table(["layer"], ["calls", "tokens", "seconds", "money"])
+    for row in rows:
+        seconds = f"{row['ms'] / 1000:,.1f}" if row["ms"] else ""
+        table.add_row(
+            row["layer"], str(row["calls"]), f"{row['tokens']:,}", seconds, amount(row["micro"], row["currency"])
+        )
+    return table
+
+
+def _cost(figures: Figures) -> str:
+    if not figures.currency:
+        return "?"
+    return amount(figures.micro) + (" + ?" if figures.unknown else "")
+
+
+def _table(left: Sequence[str], right: Sequence[str]) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None)
+    for name in left:
+        table.add_column(name, no_wrap=True)
+    for name in right:
+        table.add_column(name, justify="right")
+    return table

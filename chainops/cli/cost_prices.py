@@ -24,7 +24,7 @@ def list_books(
     as_json: Json = False,
 ) -> None:
     """The price books; or the models in them whose names fit a glob."""
-    from chainops.cli.cost_io import book_rows, book_table, model_rows, model_table
+    from chainops.cli.cost_prices_io import book_rows, book_table, model_rows, model_table
 
     rows = model_rows(db, glob) if glob else book_rows(db)
     if as_json:
@@ -45,7 +45,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """What a model costs, by which book, and since when. Exit code 1 where no book knows it."""
-    from chainops.cli.cost_io import price_lines, price_of, price_row
+    from chainops.cli.cost_prices_io import price_lines, price_of, price_row
 
     price = price_of(db, model, provider, at)
     if price is None:

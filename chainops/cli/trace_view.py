@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from chainops.costing.money import amount
 from chainops.store.reader import Reader, decode
 
 if TYPE_CHECKING:
@@ -111,6 +112,8 @@ def span_line(span: SpanRow) -> Text:
     if span.first_token_ns is not None:
         line.append(f"  first after {duration(span.first_token_ns / 1e6)}", style="cyan")
     attributes = decode(span.attributes) or {}
+    if isinstance(cost := attributes.get("cost"), dict) and isinstance(cost.get("micro"), int):
+        line.append(f"  {amount(cost['micro'], str(cost.get('currency', '')))}", style="cyan")
     if off := attributes.get("off"):
         line.append(f"  off: {', '.join(off)}", style="magenta")
     if span.error_type:
