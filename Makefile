@@ -66,6 +66,7 @@ bench: install ## Print what pipeline and trace cost, as ratios
 	$(BIN)/python tests/bench/bench_cache.py
 	$(BIN)/python tests/bench/bench_gate.py
 	$(BIN)/python tests/bench/bench_limits.py
+	$(BIN)/python tests/bench/bench_gateway.py
 
 TOOLS := build/binary/tools
 BINARY_EXTRAS := --extra rails --extra onnx --extra server --extra bundle

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from chainops.app import App
     from chainops.calls import Call, ModelCall, ModelResult, NodeCall, RunContext, ToolCall
     from chainops.errors import Blocked, CallError, ChainopsError, SetupError
+    from chainops.gateway.alias_model import model
     from chainops.middleware.prompts.asking import prompt
     from chainops.per_loop import PerLoop
     from chainops.pipeline import Middleware, Pipeline
@@ -32,6 +33,7 @@ __all__ = [
     "SetupError",
     "ToolCall",
     "instrument",
+    "model",
     "prompt",
     "wrap",
 ]
@@ -42,6 +44,7 @@ _HOMES = {
     "chainops.app": ("App",),
     "chainops.calls": ("Call", "ModelCall", "ModelResult", "NodeCall", "RunContext", "ToolCall"),
     "chainops.errors": ("Blocked", "CallError", "ChainopsError", "SetupError"),
+    "chainops.gateway.alias_model": ("model",),
     "chainops.middleware.prompts.asking": ("prompt",),
     "chainops.per_loop": ("PerLoop",),
     "chainops.pipeline": ("Middleware", "Pipeline"),

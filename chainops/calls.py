@@ -168,7 +168,13 @@ class Call:
 
     def remaining_s(self) -> float | None:
         """Seconds until the call, or a call around it, should have its result; below 0: too late; None: no limit."""
-        due = min((c.guard.deadline for c in self._outward() if c.guard.deadline is not None), default=None)
+        due: float | None = None
+        call: Call | None = self
+        while call is not None:
+            this = call.guard.deadline
+            if this is not None and (due is None or this < due):
+                due = this
+            call = call.parent
         return None if due is None else due - time.monotonic()
 
     def _outward(self) -> Iterator[Call]:

@@ -87,6 +87,20 @@ def _cost(settings: Settings) -> Middleware:
     return Cost(**{**settings.cost.model_dump(), "path": settings.cost.path or settings.trace.path})
 
 
+def _route(settings: Settings) -> Middleware:
+    from chainops.app.embedder import embedder_of
+    from chainops.app.gateway import gateway_of
+    from chainops.middleware.route import Route
+
+    return Route(gateway_of(settings), embedder_of(settings) if settings.route.embedder else None)
+
+
+def _retry(settings: Settings) -> Middleware:
+    from chainops.middleware.retry import Retry
+
+    return Retry(**settings.retry.model_dump())
+
+
 BUILT_IN: Mapping[str, Callable[[Settings], Middleware]] = {
     "trace": _trace,
     "prompts": _prompts,
@@ -97,6 +111,8 @@ BUILT_IN: Mapping[str, Callable[[Settings], Middleware]] = {
     "chain": _chain,
     "limits": _limits,
     "budgets": _budgets,
+    "route": _route,
+    "retry": _retry,
     "cost": _cost,
 }
 """Name of a layer to what makes it. Each imports its layer only when it is asked for."""

@@ -33,6 +33,7 @@ _GROUPS = {
     "rails": "What may be said: check.",
     "restore": "Check a backup, and bring it back.",
     "settings": "Settings: show, check, schema.",
+    "route": "Models behind names: list, explain, calibrate.",
     "trace": "Look at recorded runs: list, show, tail, search, export, prune.",
 }
 

@@ -11,6 +11,7 @@ from chainops.settings.load import load_settings
 from chainops.settings.pipeline import PipelineSettings
 from chainops.settings.prompts import PromptSettings
 from chainops.settings.rails import RailsSettings
+from chainops.settings.route import RetrySettings, RouteSettings
 from chainops.settings.semantic_cache import SemanticCacheSettings
 from chainops.settings.trace import TraceSettings
 from chainops.settings.tree import Settings
@@ -29,6 +30,8 @@ __all__ = [
     "PipelineSettings",
     "PromptSettings",
     "RailsSettings",
+    "RetrySettings",
+    "RouteSettings",
     "SemanticCacheSettings",
     "Settings",
     "TraceSettings",

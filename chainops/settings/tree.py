@@ -16,6 +16,7 @@ from chainops.settings.limits import LimitSettings
 from chainops.settings.pipeline import PipelineSettings
 from chainops.settings.prompts import PromptSettings
 from chainops.settings.rails import RailsSettings
+from chainops.settings.route import RetrySettings, RouteSettings
 from chainops.settings.section import Section
 from chainops.settings.semantic_cache import SemanticCacheSettings
 from chainops.settings.trace import TraceSettings
@@ -40,5 +41,7 @@ class Settings(Section):
     limits: LimitSettings = LimitSettings()
     cost: CostSettings = CostSettings()
     budgets: BudgetSettings = BudgetSettings()
+    route: RouteSettings = RouteSettings()
+    retry: RetrySettings = RetrySettings()
     nodes: dict[str, dict[str, Any]] = Field(default_factory=dict)
     plugins: dict[str, dict[str, Any]] = Field(default_factory=dict)

@@ -59,13 +59,10 @@ class Bucket:
         Raises:
             LimitExceeded: the queue is full, or the wait would be longer than the rule or ``patience`` allows.
         """
+        if self.enter_now(tokens):
+            return 0.0
         now = time.monotonic()
         with self._lock:
-            if self._queue and self.waiting == 0:
-                self._queue.clear()
-            if not self._queue and self._blocked_s(now) <= 0:
-                self._take(tokens, now)
-                return 0.0
             waiter = self._join(tokens, priority, patience, now)
         longest = min(self.rule.max_wait_s, patience)
         timer = waiter.loop.call_later(longest, self._expire, waiter, longest)
@@ -78,6 +75,22 @@ class Bucket:
         finally:
             timer.cancel()
         return time.monotonic() - now
+
+    def enter_now(self, tokens: float) -> bool:
+        """Let the call in if it need not wait; False: it must."""
+        now = time.monotonic()
+        with self._lock:
+            if self._queue:
+                if self.waiting:
+                    return False
+                self._queue.clear()
+            if self.free <= 0:
+                return False
+            for meter, _ in self.meters:
+                if meter.at - meter.tolerance > now:
+                    return False
+            self._take(tokens, now)
+            return True
 
     def count(self, tokens: float) -> None:
         """Count a call that runs inside one that has its place: it takes none, and does not wait."""

@@ -90,6 +90,7 @@ class Limits(Middleware):
             self.store = LimitFile(path)
         self._thread = None if self.store is None else ThreadPoolExecutor(1, thread_name_prefix="chainops limits")
         self.estimates = Estimates()
+        self._of_kind: tuple[Any, dict[str, tuple[tuple[LimitRule, ...], bool]]] | None = None
         self._places: dict[int, set[str]] = {}  # by id of the guard of a running call: the counts in which it has one
         self._buckets: dict[str, Bucket | SharedBucket | Window] = {}
         self._lock = threading.Lock()
@@ -118,7 +119,7 @@ class Limits(Middleware):
 
     async def _through(self, call: Call, call_next: Handler) -> Any:
         wanted = self._wanted(call)
-        rules = [r for r in self.rules if r.kind == call.kind and r.applies(call, self.user_key, self.tenant_key)]
+        rules = self._applying(call)
         if not rules:
             return await call_next(call)
         tickets: list[Ticket] = []
@@ -141,13 +142,17 @@ class Limits(Middleware):
         waited = 0.0
         try:
             for rule in rules:
-                remaining = call.remaining_s()
                 key = rule.key(call, self.user_key, self.tenant_key)
-                inside = rule.concurrent is not None and self._is_inside(call, key)
-                patience = inf if remaining is None else remaining
-                ticket = await enter(self._bucket(rule, key), tokens, priority, patience, inside=inside)
+                inside = rule.concurrent is not None and call.parent is not None and self._is_inside(call, key)
+                bucket = self._bucket(rule, key)
+                if not inside and type(bucket) is Bucket and bucket.enter_now(tokens):
+                    ticket = Ticket(bucket, tokens, 0.0, "")
+                else:
+                    remaining = call.remaining_s()
+                    patience = inf if remaining is None else remaining
+                    ticket = await enter(bucket, tokens, priority, patience, inside=inside)
+                    waited += ticket.waited_s
                 tickets.append(ticket)
-                waited += ticket.waited_s
                 if rule.concurrent is not None:
                     self._places.setdefault(id(call.guard), set()).add(key)
         except BaseException as error:
@@ -156,6 +161,16 @@ class Limits(Middleware):
                 call.annotate(self.name, refused=getattr(error, "code", ""), retry_after_s=round(after, 3))
             raise
         return waited
+
+    def _applying(self, call: Call) -> Sequence[LimitRule]:
+        if self._of_kind is None or self._of_kind[0] is not self.rules:
+            self._of_kind = (self.rules, {})
+        known = self._of_kind[1].get(call.kind)
+        if known is None:
+            rules = tuple(rule for rule in self.rules if rule.kind == call.kind)
+            known = self._of_kind[1][call.kind] = (rules, any(rule.match for rule in rules))
+        rules, some_match = known
+        return [r for r in rules if r.applies(call, self.user_key, self.tenant_key)] if some_match else rules
 
     def _wanted(self, call: Call) -> Mapping[str, Any]:
         """What node settings or, for runs, their metadata say; a deadline is set at once."""
