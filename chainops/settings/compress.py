@@ -23,3 +23,5 @@ class CompressSettings(Section):
     answer_reserve: int | None = Field(default=None, ge=0, description="Tokens kept free for the answer.")
     tools_reserve: int = Field(default=0, ge=0, description="Tokens kept free for tools, at least.")
     step: float = Field(default=0.25, ge=0, le=1, description="Share of the limit by which the cut moves on.")
+    keep_results: int = Field(default=3, ge=0, description="Results of tools that stay when older ones are cleared.")
+    fold_comments: bool = Field(default=False, description="Comments of code in fences may go.")

@@ -57,7 +57,7 @@ class OwnCounter:
         self.name = str(getattr(model, "model_name", None) or type(model).__name__)
         own = getattr(model, "count_tokens", None)
         ids: Callable[[str], Sequence[int]] | None = getattr(model, "custom_get_token_ids", None)
-        self._count: Callable[[str], int] = own if own is not None else lambda text: len(ids(text))  # type: ignore[misc]
+        self._count: Callable[[str], int] = own or (lambda text: len(ids(text)))  # type: ignore[misc]
         self._has_template = own is not None
 
     def count(self, text: str) -> int:

@@ -45,6 +45,7 @@ class Draft:
         self.places = list(range(len(self.messages)))
         self.sizes = [counts.message(message) for message in self.messages]
         self.cuts: list[Cut] = []
+        self.sources: set[tuple[int, int]] = set()  # what the second place said is left out because the first says it
 
     @property
     def tokens(self) -> int:
@@ -63,6 +64,11 @@ class Draft:
         """What may be left out, oldest first: all but system messages, the last question, and the last group."""
         found, last = self.groups(), self.last_human()
         return [g for g in found[:-1] if g.kind != "system" and last not in g.places]
+
+    def lost(self) -> set[int]:
+        """Places that are gone although something was left out elsewhere because they say it."""
+        here = set(self.places)
+        return {first for first, second in self.sources if first not in here and second in here}
 
     def drop(self, groups: Iterable[Group], what: str = "message") -> None:
         """Leave ``groups`` out."""

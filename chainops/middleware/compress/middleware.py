@@ -11,12 +11,13 @@ from chainops.calls import Kind, ModelCall, ModelNext, ModelResult
 from chainops.errors import ChainopsError, SetupError
 from chainops.layer import Middleware
 from chainops.middleware.compress.budget import Budget, budget_of
+from chainops.middleware.compress.clearing import FETCH
 from chainops.middleware.compress.counting import Counts, counter_of, upper_bound
 from chainops.middleware.compress.draft import Draft
 from chainops.middleware.compress.groups import kind_of
 from chainops.middleware.compress.overflow import ContextOverflow
-from chainops.middleware.compress.shorten import Ran, shorten, stages_of
-from chainops.middleware.compress.stages import STRATEGIES, Job, Strategy
+from chainops.middleware.compress.shorten import Ran, shorten
+from chainops.middleware.compress.stages import STRATEGIES, Job, Strategy, stages_of
 from chainops.middleware.compress.trim import trim
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ class Compress(Middleware):
         answer_reserve: tokens kept free for the answer; None: ``max_tokens`` of call or model, at most a quarter.
         tools_reserve: tokens kept free for definitions of tools, if these have fewer.
         step: share of the limit by which the cut moves on, so that prompts of one conversation begin alike for a while.
+        keep_results: results of tools that stay when older ones are cleared.
+        fold_comments: comments of code in fences may go, too.
         embedder: compares by meaning; None: stages that do so go by words alone.
 
     Raises:
@@ -72,6 +75,8 @@ class Compress(Middleware):
         answer_reserve: int | None = None,
         tools_reserve: int = 0,
         step: float = 0.25,
+        keep_results: int = 3,
+        fold_comments: bool = False,
         embedder: Embedder | None = None,
     ) -> None:
         _check(strategy in STRATEGIES, "strategy", strategy)
@@ -81,13 +86,17 @@ class Compress(Middleware):
         self.strategy, self.last_n, self.target_tokens = strategy, last_n, target_tokens
         self.windows = dict(windows or {})
         self.answer_reserve, self.tools_reserve, self.step = answer_reserve, tools_reserve, step
+        self.keep_results, self.fold_comments = keep_results, fold_comments
         self.embedder = embedder
         self._counts: dict[int | str, Counts] = {}
         self._lock = threading.Lock()
 
     def describe(self) -> Mapping[str, Any]:
         """Its settings."""
-        names = ("strategy", "last_n", "target_tokens", "windows", "answer_reserve", "tools_reserve", "step")
+        names = (
+            *("strategy", "last_n", "target_tokens", "windows", "answer_reserve", "tools_reserve", "step"),
+            *("keep_results", "fold_comments"),
+        )
         embedder = None if self.embedder is None else self.embedder.identity
         return {**{name: getattr(self, name) for name in names}, "embedder": embedder}
 
@@ -127,9 +136,17 @@ class Compress(Middleware):
             strategy=strategy,
             last_n=n,
             step=max(int((limit or goal or 0) * self.step), 1),
+            keep_results=self.keep_results,
+            can_fetch=any(_tool_name(tool) == FETCH for tool in call.params.get("tools") or ()),
+            fold_comments=self.fold_comments,
             embedder=self.embedder,
         )
         ran = await shorten(draft, job, stages_of(strategy), call.recorder.span, lambda *_: "")
+        while draft.lost():  # a group is gone that said what was left out elsewhere: once more, without that group
+            left = set(draft.places)
+            draft = Draft(call.messages, counts)
+            draft.drop([group for group in draft.groups() if left.isdisjoint(group.places)])
+            ran = [*ran, *await shorten(draft, job, stages_of(strategy), call.recorder.span, lambda *_: "")]
         await self._ensure(call, draft, budget, limit)
         self._note(call, draft, budget, strategy, before, ran)
         return tuple(draft.messages) if draft.cuts else None
@@ -230,6 +247,11 @@ def _surely_fits(call: ModelCall, counts: Counts, budget: Budget) -> bool:
         return True
     once, each = counts.frame
     return upper_bound(call.messages) + once + each * len(call.messages) <= goal
+
+
+def _tool_name(tool: Any) -> str:
+    function = tool.get("function", tool) if isinstance(tool, Mapping) else {}
+    return str(function.get("name", "")) or str(getattr(tool, "name", ""))
 
 
 def _others(messages: Sequence[Any]) -> int:

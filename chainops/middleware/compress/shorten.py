@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from chainops.middleware.compress.draft import Draft
-from chainops.middleware.compress.stages import Job, KeepLast, Stage, Strategy, Trim
+from chainops.middleware.compress.stages import Job, Stage
 from chainops.recorder import SpanHandle
 
-__all__ = ["Ran", "shorten", "stages_of"]
+__all__ = ["Ran", "shorten"]
 
 Spans = Callable[[str], AbstractContextManager[SpanHandle]]
 
@@ -33,13 +33,6 @@ class Ran:
     after: int
     ms: float
     skipped: str = ""
-
-
-def stages_of(strategy: Strategy) -> list[Stage]:
-    """The stages of a strategy, in order."""
-    if strategy == "last_n":
-        return [KeepLast(), Trim()]
-    return [Trim()] if strategy != "lossless" else []
 
 
 async def shorten(

@@ -19,8 +19,10 @@ blanks · blank: the blanks in them · line: line ends."""
 
 _PIECE = re.compile(
     r"(?P<word>[A-Za-z]+)|(?P<number>[0-9]+)|(?P<gap>[ \t]{2,})|(?P<line>\n)|(?P<one>[ \t\r\f\v])"
-    r"|(?P<mark>[!-/:-@\[-`{-~]+)|(?P<latin>[\u00aa-\u024f]+)|(?P<greek>[\u0370-\u03ff]+)|(?P<cyrillic>[\u0400-\u052f]+)|(?P<kana>[\u3040-\u30ff]+)"
-    r"|(?P<hangul>[\uac00-\ud7af]+)|(?P<han>[\u3000-\u303f\u3400-\u9fff\uff00-\uffef]+)|(?P<arabic>[\u0590-\u06ff]+)|(?P<other>.)",
+    r"|(?P<mark>[!-/:-@\[-`{-~]+)|(?P<latin>[\u00aa-\u024f]+)|(?P<greek>[\u0370-\u03ff]+)|(?P<cyrillic>[\u0400-\u052f]+)"
+    r"|(?P<kana>[\u3040-\u30ff]+)"
+    r"|(?P<hangul>[\uac00-\ud7af]+)|(?P<han>[\u3000-\u303f\u3400-\u9fff\uff00-\uffef]+)|(?P<arabic>[\u0590-\u06ff]+)"
+    r"|(?P<other>.)",
     re.DOTALL,
 )
 _UPPER = re.compile(r"(?<=[A-Za-z])[A-Z]")
