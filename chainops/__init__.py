@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from chainops import quiet as _quiet  # noqa: F401 - for what it does
+
 if TYPE_CHECKING:
     from chainops.adapters.chat_model import wrap
     from chainops.adapters.langgraph import instrument

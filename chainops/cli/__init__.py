@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from io import TextIOWrapper
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -32,6 +33,7 @@ _GROUPS = {
     "prompt": "Prompts in versions: add, list, show, diff, render, test, promote, split, sync, import, export.",
     "rails": "What may be said: check.",
     "restore": "Check a backup, and bring it back.",
+    "run": "Run an application from its folder: on one input, or on lines from stdin until told to stop.",
     "settings": "Settings: show, check, schema.",
     "route": "Models behind names: list, explain, calibrate.",
     "trace": "Look at recorded runs: list, show, tail, search, export, prune.",
@@ -73,9 +75,20 @@ def _version(value: bool) -> None:
         raise typer.Exit
 
 
+def _plugins(folder: Path | None) -> Path | None:
+    if folder is not None:
+        from chainops.plugin.folder import add_folder
+
+        add_folder(folder)
+    return folder
+
+
 @app.callback()
 def _root(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
+    plugins: Path | None = typer.Option(
+        None, "--plugins", envvar="CHAINOPS_PLUGINS", callback=_plugins, help="A folder of wheels with plugins."
+    ),
 ) -> None:
     return None
 

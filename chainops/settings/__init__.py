@@ -11,6 +11,7 @@ from chainops.settings.load import load_settings
 from chainops.settings.pipeline import PipelineSettings
 from chainops.settings.prompts import PromptSettings
 from chainops.settings.rails import RailsSettings
+from chainops.settings.resources import ResourceSettings
 from chainops.settings.route import RetrySettings, RouteSettings
 from chainops.settings.semantic_cache import SemanticCacheSettings
 from chainops.settings.trace import TraceSettings
@@ -30,6 +31,7 @@ __all__ = [
     "PipelineSettings",
     "PromptSettings",
     "RailsSettings",
+    "ResourceSettings",
     "RetrySettings",
     "RouteSettings",
     "SemanticCacheSettings",

@@ -16,6 +16,7 @@ from chainops.settings.limits import LimitSettings
 from chainops.settings.pipeline import PipelineSettings
 from chainops.settings.prompts import PromptSettings
 from chainops.settings.rails import RailsSettings
+from chainops.settings.resources import ResourceSettings
 from chainops.settings.route import RetrySettings, RouteSettings
 from chainops.settings.section import Section
 from chainops.settings.semantic_cache import SemanticCacheSettings
@@ -43,5 +44,6 @@ class Settings(Section):
     budgets: BudgetSettings = BudgetSettings()
     route: RouteSettings = RouteSettings()
     retry: RetrySettings = RetrySettings()
+    resources: ResourceSettings = ResourceSettings()
     nodes: dict[str, dict[str, Any]] = Field(default_factory=dict)
     plugins: dict[str, dict[str, Any]] = Field(default_factory=dict)

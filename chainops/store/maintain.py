@@ -12,7 +12,7 @@ from chainops.store.file import interrupt_dead
 from chainops.store.process import ProcessIdentity, is_gone
 from chainops.store.schema import SCHEMA_VERSION, connect, explain, immediate, open_reader
 
-__all__ = ["CheckReport", "backup", "check", "settle", "vacuum"]
+__all__ = ["CheckReport", "Interrupted", "backup", "check", "settle", "vacuum"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +58,38 @@ def check(path: str | Path) -> CheckReport:
         connection.close()
 
 
-def settle(path: str | Path) -> None:
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """A run that ended with its process. ``pid``: of that process."""
+
+    run_id: str
+    graph: str
+    thread: str | None
+    pid: int
+
+
+def settle(path: str | Path) -> list[Interrupted]:
     """Mark what dead processes left open as interrupted, so that nobody waits for it; where the file can be written.
 
-    Raises ``StoreError`` when it cannot be read.
+    Returns the runs, oldest first. Raises ``StoreError`` when the file cannot be read.
     """
     reader = open_reader(path)
     try:
-        rows = reader.execute("SELECT pid, host, boot_id, start_ticks FROM process WHERE ended_ns IS NULL").fetchall()
+        rows = reader.execute(
+            "SELECT id, pid, host, boot_id, start_ticks FROM process WHERE ended_ns IS NULL"
+        ).fetchall()
+        dead = {row[0]: row[1] for row in rows if is_gone(ProcessIdentity(*row[1:]))}
+        left = [
+            Interrupted(row[0], row[1], row[2], dead[row[3]])
+            for row in reader.execute("SELECT run_id, graph, thread, process FROM run WHERE status='open' ORDER BY id")
+            if row[3] in dead
+        ]
     except sqlite3.Error as error:
         raise explain(error, path) from error
     finally:
         reader.close()
-    if not any(is_gone(ProcessIdentity(*row)) for row in rows):
-        return
+    if not dead:
+        return []
     try:
         connection = connect(path, busy_ms=500)
         try:
@@ -80,7 +98,8 @@ def settle(path: str | Path) -> None:
         finally:
             connection.close()
     except sqlite3.Error:
-        return  # read-only, or busy: the next one who writes does it
+        pass  # read-only, or busy: the next one who writes does it
+    return left
 
 
 def backup(
