@@ -17,7 +17,7 @@ def run(
     folder: Annotated[
         str, typer.Argument(metavar="FOLDER|MODULE:NAME", help="A folder with an app.py, or module:name of a graph.")
     ],
-    given: Annotated[
+    input: Annotated[
         str | None, typer.Argument(metavar="INPUT", help="One input as JSON; without it every line of stdin is one.")
     ] = None,
     message: Annotated[str, typer.Option("--message", "-m", help="A question, for graphs on messages.")] = "",
@@ -36,7 +36,7 @@ def run(
     from chainops.ops.worker import Worker, lines_of_stdin
     from chainops.settings import load_settings
 
-    if given is not None and message:
+    if input is not None and message:
         raise SetupError("Give INPUT or --message, not both", hint="Leave one out.", code="setup.option")
     file = Path(folder) / "chainops.toml"
     settings = load_settings(file if file.is_file() else None)
@@ -46,13 +46,13 @@ def run(
     if message:
         lines: Any = [_json({"messages": [["user", message]]})]
     else:
-        lines = lines_of_stdin() if given is None else [given.encode()]
+        lines = lines_of_stdin() if input is None else [input.encode()]
     worker = Worker(graph, _print, grace_s=grace)
     try:
         asyncio.run(_all(worker, lines, thread, graph))
     finally:
         _close(graph)
-    _end(worker, one=given is not None or bool(message))
+    _end(worker, one=input is not None or bool(message))
 
 
 async def _all(worker: Any, lines: Any, thread: str | None, graph: Any) -> None:
