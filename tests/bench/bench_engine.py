@@ -168,7 +168,7 @@ class Server:
         filled = command.format(model=path, port=port, calls=calls, cells=WINDOW * calls)
         self.process = subprocess.Popen(shlex.split(filled), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.decode_s = 0.0
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)  # servers close idle ones
         self.client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=600, limits=limits)
         end = time.monotonic() + 120
         while True:

@@ -53,6 +53,12 @@ class Batch:
         self.count, self.outputs = row + 1, self.outputs + 1
         return row
 
+    def add_all(self, tokens: Tokens, position: int, sequence: int) -> None:
+        """Add ``tokens`` from ``position`` on; the logits of each are wanted."""
+        self.add(tokens, position, sequence, last=False)
+        self._wanted[self.count - len(tokens) : self.count] = 1
+        self.outputs += len(tokens)
+
     def add(self, tokens: Tokens | list[int], position: int, sequence: int, *, last: bool) -> int:
         """Add ``tokens`` from ``position`` on; ``last``: the logits of the last one are wanted. Returns its row."""
         begin, end = self.count, self.count + len(tokens)

@@ -35,6 +35,7 @@ class ModelOptions:
         n_kept: tokens of finished calls that are kept for the next ones; None: as many as ``n_cells``.
         max_waiting: calls that may wait for their turn.
         idle_seconds: unload when nobody has asked for so long; None: never.
+        n_draft: guessed tokens that a step may check.
         n_threads: None: 1 for files below 100 MB, else as many as there are cores.
         n_gpu_layers: layers on the GPU; -1: all.
         flash_attn: use flash attention.
@@ -53,6 +54,7 @@ class ModelOptions:
     n_kept: int | None = None
     max_waiting: int = 1024
     idle_seconds: float | None = None
+    n_draft: int = 0
     n_threads: int | None = None
     n_gpu_layers: int = 0
     flash_attn: bool = False
@@ -111,6 +113,7 @@ def load(options: ModelOptions) -> Loaded:
         flash_attn=options.flash_attn,
         unified=room.unified,
         kv_type=options.kv_type,
+        n_draft=options.n_draft,
     )
     native = Native(Path(options.path), context)
 

@@ -40,6 +40,7 @@ class ContextOptions:
         n_cells: tokens of all sequences together; 0: ``n_ctx`` for each that runs.
         unified: all sequences share the cells, so that common prefixes are stored and read once, but each row of a
             step looks at everybody's cells; else each sequence has ``n_ctx`` cells of its own.
+        n_draft: guessed tokens that a step may check, of all sequences together.
         kv_type: how keys and values are stored, a key of ``KV_TYPES``; other than f16 needs ``flash_attn``.
         n_threads: threads that compute.
         n_gpu_layers: layers to put on the GPU; -1: all.
@@ -56,6 +57,7 @@ class ContextOptions:
     flash_attn: bool = False
     unified: bool = True
     kv_type: str = "f16"
+    n_draft: int = 0
 
 
 class Native:
@@ -111,7 +113,7 @@ class Native:
         self.n_cells = min(self._cells_wanted, each if options.unified else each * options.n_parallel)
         self.n_ctx = min(options.n_ctx, each)
         self.can_share = not (lib.llama_model_is_recurrent(self._model) or lib.llama_model_is_hybrid(self._model))
-        self.batch = Batch(lib, options.n_batch + options.n_parallel)
+        self.batch = Batch(lib, options.n_batch + options.n_parallel + options.n_draft)
         self._memory = lib.llama_get_memory(self._context)
         self._pieces: dict[int, bytes] = {}
         self._ends: dict[int, bool] = {}
@@ -125,8 +127,9 @@ class Native:
         lib, options = self.lib, self.options
         params = lib.llama_context_default_params()
         params.n_ctx = self._cells_wanted
-        params.n_batch = params.n_ubatch = options.n_batch + options.n_parallel  # a step: prompt, one token of each
-        params.n_seq_max = params.n_outputs_max = options.n_parallel
+        rows = options.n_parallel + options.n_draft  # one token of each answer, and guesses
+        params.n_batch = params.n_ubatch = options.n_batch + rows
+        params.n_seq_max, params.n_outputs_max = options.n_parallel, rows
         params.n_threads = params.n_threads_batch = options.n_threads
         params.flash_attn_type = (
             lib.LLAMA_FLASH_ATTN_TYPE_ENABLED if options.flash_attn else lib.LLAMA_FLASH_ATTN_TYPE_DISABLED

@@ -32,6 +32,7 @@ SHARED = (
     "n_kept",
     "max_waiting",
     "idle_seconds",
+    "n_draft",
     "n_threads",
     "n_gpu_layers",
     "flash_attn",
@@ -65,6 +66,9 @@ class Opened(BaseChatModel):
     """Calls that may wait for their turn; the next one fails with ``QueueFull``."""
     idle_seconds: float | None = Field(default=None, gt=0)
     """Unload the model when nobody has asked for so long; the next call loads it again. None: never."""
+    n_draft: int = Field(default=0, ge=0, le=64)
+    """Guesses of what comes next that a step may check: what followed the same tokens in the prompt, or in the last
+    call of the same tools. Answers stay the same, and need fewer steps where they repeat. 0: none."""
     n_threads: int | None = Field(default=None, ge=1, le=1024)
     """Threads that compute. None: 1 for files below 100 MB, else one per core."""
     n_gpu_layers: int = Field(default=0, ge=-1)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from chainops.engines.llama.batch import Tokens
+from chainops.engines.llama.drafting import NOTHING, Drafter
 from chainops.engines.llama.native import Native
 from chainops.engines.llama.sequence import Sequence
 
-__all__ = ["Planner", "Work"]
+__all__ = ["Planner", "Row", "Work"]
 
 PROMPT_SECONDS = 0.1
 """While answers are generated, a step computes about so many seconds' worth of prompt."""
@@ -16,17 +18,34 @@ LEAST_SLICE = 32
 
 
 @dataclass(slots=True)
+class Row:
+    """Logits that were asked for.
+
+    Args:
+        sequence: whose.
+        row: where in the batch.
+        output: the how manyth of the wanted rows.
+        draft: tokens that may follow, each in a row of its own after this one.
+    """
+
+    sequence: Sequence
+    row: int
+    output: int
+    draft: Tokens
+
+
+@dataclass(slots=True)
 class Work:
     """One batch.
 
     Args:
-        parts: how many tokens of whom.
+        parts: how many tokens of whom; drafts not counted.
         rows: whose logits are in which row, in the order of rows.
         prompt_tokens: how many of the tokens belong to prompts.
     """
 
     parts: list[tuple[Sequence, int]] = field(default_factory=list)
-    rows: list[tuple[Sequence, int]] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
     prompt_tokens: int = 0
 
 
@@ -40,6 +59,7 @@ class Planner:
 
     def __init__(self, native: Native) -> None:
         self._native = native
+        self.drafter = Drafter(native.options.n_draft)
         self._token_s = 0.0  # measured seconds per token of a prompt
         self._last: Hashable = None
 
@@ -59,9 +79,14 @@ class Planner:
         work = Work()
         answering = [sequence for sequence in running if sequence.n_past >= sequence.n_prompt]
         prompting = [sequence for sequence in running if sequence.n_past < sequence.n_prompt and not sequence.leader]
+        drafted = self.drafter.most // len(answering) if answering and self._native.can_share else 0
         for sequence in self._ordered(answering):
-            place = sequence.n_past
-            work.rows.append((sequence, batch.add_one(int(sequence.tokens[place]), place, sequence.id)))
+            place, output = sequence.n_past, batch.outputs
+            row = batch.add_one(int(sequence.tokens[place]), place, sequence.id)
+            draft = self.drafter.draft(sequence, drafted) if drafted else NOTHING
+            if len(draft):
+                batch.add_all(draft, place + 1, sequence.id)
+            work.rows.append(Row(sequence, row, output, draft))
             work.parts.append((sequence, 1))
         if work.rows and prompting and not options.unified:
             yield work
@@ -91,11 +116,12 @@ class Planner:
         for sequence in self._ordered(chosen):
             place, count = sequence.n_past, chosen[sequence]
             last = place + count == sequence.n_prompt
+            output = self._native.batch.outputs
             row = self._native.batch.add(sequence.tokens[place : place + count], place, sequence.id, last=last)
             work.parts.append((sequence, count))
             work.prompt_tokens += count
             if last:
-                work.rows.append((sequence, row))
+                work.rows.append(Row(sequence, row, output, NOTHING))
 
     def _slice(self) -> int:
         """Tokens of prompt that may be computed next to running answers."""

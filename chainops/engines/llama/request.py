@@ -126,6 +126,11 @@ class Request:
         outbox.flush()
 
     @property
+    def is_over(self) -> bool:
+        """Nobody waits any more, or its time has passed."""
+        return self.cancelled or self.seconds_left == 0
+
+    @property
     def seconds_left(self) -> float | None:
         """Seconds until the timeout, 0 when it has passed; None: there is none."""
         if self.ask.timeout is None:

@@ -72,12 +72,19 @@ class Residents:
         """
         self.running.remove(sequence)
         self._prompts.remove(sequence)
+        self.trim(sequence)
         self._bequeath(sequence, usable=keep)
         if keep:
             self._keep(sequence)
         self._native.remove(sequence.id, 0)
         self.cells.release(sequence.cells)
         self.free_ids.append(sequence.id)
+
+    def trim(self, sequence: Sequence) -> None:
+        """Take out what was computed of wrong drafts."""
+        if sequence.computed > sequence.n_past:
+            self._native.remove(sequence.id, sequence.n_past)
+        sequence.computed = 0
 
     def reset(self) -> None:
         """Forget everything that is in the context, after a decode that left it in an unknown state."""

@@ -33,6 +33,8 @@ class Sequence:
         leader: a running sequence whose prefix is copied as soon as ``shared`` tokens of it are computed.
         shared: tokens of the prompt that were, or will be, copied instead of computed.
         count: tokens of the answer.
+        computed: tokens that are in the context; more than ``n_past`` where a draft was wrong.
+        draft_rate: share of drafted tokens that were right, lately.
     """
 
     request: Request
@@ -51,6 +53,8 @@ class Sequence:
     leader: Sequence | None = None
     shared: int = 0
     count: int = 0
+    computed: int = 0
+    draft_rate: float = 1.0
     began: float = 0.0
     ready: float = 0.0
     first: float = 0.0

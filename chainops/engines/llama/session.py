@@ -18,7 +18,8 @@ from chainops.engines.llama.failures import ModelClosed, ModelTimeout, QueueFull
 from chainops.engines.llama.kept import Kept
 from chainops.engines.llama.loading import Loaded, ModelOptions, load
 from chainops.engines.llama.request import Ask, Event, Finished, Request
-from chainops.engines.llama.worker import Stats, Worker
+from chainops.engines.llama.stats import Stats
+from chainops.engines.llama.worker import Worker
 from chainops.errors import CallError, ChainopsError
 
 __all__ = ["Session", "Task"]

@@ -11,10 +11,11 @@ from functools import lru_cache
 from typing import Any
 
 from chainops.engines.llama.library import schema_grammar
+from chainops.engines.llama.request import Ask
 from chainops.engines.llama.text import held_back
 from chainops.errors import CallError, ChainopsError
 
-__all__ = ["ParsedCall", "ToolCallParser", "answer_grammar", "tool_grammar", "tools_or_answer_grammar"]
+__all__ = ["ParsedCall", "ToolCallParser", "answer_grammar", "grammar_for", "tool_grammar", "tools_or_answer_grammar"]
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 MAX_REPEAT = 1000
@@ -110,6 +111,19 @@ def tool_grammar(tools: Sequence[Mapping[str, Any]], choice: str) -> str:
     """
     chosen = (tool["function"] for tool in tools if choice in ("any", tool["function"]["name"]))
     return _grammar(_functions(chosen))
+
+
+def grammar_for(ask: Ask) -> str:
+    """GBNF for what the answer to ``ask`` may be; empty: any text.
+
+    Raises:
+        CallError: code ``call.grammar``.
+    """
+    if ask.forced:
+        return tool_grammar(ask.tools, ask.forced)
+    if ask.answer_schema and ask.tools_callable:
+        return tools_or_answer_grammar(ask.tools, ask.answer_schema)
+    return answer_grammar(ask.answer_schema) if ask.answer_schema else ""
 
 
 @lru_cache(maxsize=128)

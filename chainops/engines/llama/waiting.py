@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 import itertools
 import time
-from collections.abc import Callable
 
 from chainops.engines.llama.request import Request
 from chainops.engines.llama.sequence import Sequence
@@ -51,13 +50,13 @@ class Waiting:
         heapq.heappop(self._heap)
         self._prepared = None
 
-    def prune(self, is_over: Callable[[Request], bool]) -> list[Request]:
-        """Take out those that ``is_over`` says nobody waits for. Looks at most every 20 milliseconds."""
+    def prune(self) -> list[Request]:
+        """Take out those that are over. Looks at most every 20 milliseconds."""
         now = time.monotonic()
         if not self._heap or now - self._pruned < PRUNE_SECONDS:
             return []
         self._pruned = now
-        over = [entry for entry in self._heap if is_over(entry[2])]
+        over = [entry for entry in self._heap if entry[2].is_over]
         if over:
             numbers = {entry[1] for entry in over}
             self._heap = [entry for entry in self._heap if entry[1] not in numbers]

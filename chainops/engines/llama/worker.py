@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import time
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -19,34 +18,17 @@ from chainops.engines.llama.kept import KeptPrefixes
 from chainops.engines.llama.loading import Loaded
 from chainops.engines.llama.logprobs import token_logprobs
 from chainops.engines.llama.native import ABORTED, NO_ROOM
-from chainops.engines.llama.planning import Planner, Work
-from chainops.engines.llama.request import Ask, Outbox, Request
+from chainops.engines.llama.planning import Planner, Row, Work
+from chainops.engines.llama.request import Outbox, Request
 from chainops.engines.llama.residents import Residents
 from chainops.engines.llama.sampling import Sampler
 from chainops.engines.llama.sequence import Sequence
-from chainops.engines.llama.tools import answer_grammar, tool_grammar, tools_or_answer_grammar
+from chainops.engines.llama.stats import Stats
+from chainops.engines.llama.tools import grammar_for
 from chainops.engines.llama.waiting import Waiting
 from chainops.errors import CallError, ChainopsError
 
-__all__ = ["Stats", "Worker"]
-
-
-@dataclass(slots=True)
-class Stats:
-    """Counters of a session since it was loaded; read them from any thread. Times are seconds."""
-
-    requests: int = 0
-    cancelled: int = 0
-    failed: int = 0
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    generated_tokens: int = 0
-    running: int = 0
-    most_running: int = 0
-    steps: int = 0
-    step_s: float = 0.0
-    decode_s: float = 0.0
-    loads: int = 0
+__all__ = ["Worker"]
 
 
 class Worker:
@@ -87,9 +69,9 @@ class Worker:
         """Bring what runs one token further. Raises nothing."""
         began = time.perf_counter()
         try:
-            for sequence in [item for item in self._running if _is_over(item.request)]:
+            for sequence in [item for item in self._running if item.request.is_over]:
                 self._give_up(sequence.request, sequence)
-            for request in self.waiting.prune(_is_over):
+            for request in self.waiting.prune():
                 self._give_up(request)
             self._admit()
             self._residents.follow()
@@ -115,13 +97,13 @@ class Worker:
             request = self.waiting.first
             if request is None:
                 return
-            if _is_over(request):
+            if request.is_over:
                 self.waiting.pop()
                 self._give_up(request)
                 continue
             try:
                 sequence = self.waiting.prepared or self._prepare(request)
-                sequence.sampler = Sampler(self._native, request.ask.sampling, _grammar(request.ask))
+                sequence.sampler = Sampler(self._native, request.ask.sampling, grammar_for(request.ask))
             except Exception as error:  # noqa: BLE001 - a bad request must not end the thread
                 self._refuse_first(request, error)
                 continue
@@ -187,6 +169,8 @@ class Worker:
             self._planner.measured(work, took)
             for sequence, count in work.parts:
                 sequence.n_past += count
+            for row in work.rows:
+                row.sequence.computed = row.sequence.n_past + len(row.draft)
             return True
         return False
 
@@ -194,9 +178,10 @@ class Worker:
         """Choose the next token of each row. The likeliest of many rows are found in one go."""
         now = time.monotonic()
         best: list[int] | None = None
-        if sum(sequence.greedy for sequence, _ in work.rows) > 1:
+        if sum(len(row.draft) + 1 for row in work.rows if row.sequence.greedy) > 1:
             best = self._native.all_logits().argmax(axis=1).tolist()
-        for index, (sequence, row) in enumerate(work.rows):
+        for row in work.rows:
+            sequence = row.sequence
             if not sequence.ready:
                 sequence.ready = now
                 self._stats.prompt_tokens += sequence.n_prompt
@@ -205,21 +190,36 @@ class Worker:
                 self._finish(sequence, "stop")
                 continue
             try:
-                if sequence.sampler is None:
-                    raise RuntimeError("a running sequence has no sampler")
-                greedy = best is not None and sequence.greedy
-                token = best[index] if best is not None and greedy else sequence.sampler.next(row)
-                self._take(sequence, row, token, now)
+                self._go_on(row, best if sequence.greedy else None, now)
             except Exception as error:  # noqa: BLE001 - one answer fails, the others go on
                 self._fail(sequence.request, error, sequence)
 
-    def _take(self, sequence: Sequence, row: int, token: int, now: float) -> None:
-        """Go on with ``token``, or end the answer."""
+    def _go_on(self, row: Row, best: list[int] | None, now: float) -> None:
+        """Take the next token, and those of the draft that are what comes next."""
+        sequence, accepted = row.sequence, 0
+        if sequence.sampler is None:
+            raise RuntimeError("a running sequence has no sampler")
+        for step in range(len(row.draft) + 1):
+            token = sequence.sampler.next(row.row + step) if best is None else best[row.output + step]
+            if not self._take(sequence, row.row + step, token, now):
+                return
+            if step == len(row.draft) or token != row.draft[step]:
+                break
+            accepted += 1
+            sequence.n_past += 1
+        if len(row.draft):
+            self._residents.trim(sequence)
+            self._planner.drafter.told(sequence, len(row.draft), accepted)
+            self._stats.drafted_tokens += len(row.draft)
+            self._stats.accepted_tokens += accepted
+
+    def _take(self, sequence: Sequence, row: int, token: int, now: float) -> bool:
+        """Go on with ``token``, or end the answer: then False."""
         native, ask = self._native, sequence.request.ask
         sequence.first = sequence.first or now
         if native.is_end(token):
             self._finish(sequence, "stop")
-            return
+            return False
         if ask.top_logprobs is not None:
             sequence.logprobs.append(token_logprobs(native, row, token, ask.top_logprobs))
         sequence.count += 1
@@ -231,6 +231,8 @@ class Worker:
             self._finish(sequence, "length")
         else:
             sequence.tokens[sequence.n_past] = token
+            return True
+        return False
 
     def _send(self, sequence: Sequence, text: str) -> None:
         if text:
@@ -238,6 +240,7 @@ class Worker:
 
     def _finish(self, sequence: Sequence, reason: Literal["stop", "length"]) -> None:
         self._send(sequence, sequence.text.finish())
+        self._planner.drafter.remember(sequence)
         self._outbox.add(sequence.request, sequence.finished("stop" if sequence.text.stopped else reason))
         self._leave(sequence)
 
@@ -274,19 +277,6 @@ class Worker:
             self._fail(sequence.request, copy.copy(error))  # one each: a shared one collects the tracebacks of all
         self._residents.reset()
         self._blocked = False
-
-
-def _grammar(ask: Ask) -> str:
-    """What the answer may be; empty: any text."""
-    if ask.forced:
-        return tool_grammar(ask.tools, ask.forced)
-    if ask.answer_schema and ask.tools_callable:
-        return tools_or_answer_grammar(ask.tools, ask.answer_schema)
-    return answer_grammar(ask.answer_schema) if ask.answer_schema else ""
-
-
-def _is_over(request: Request) -> bool:
-    return request.cancelled or request.seconds_left == 0
 
 
 def _as_failure(error: Exception) -> ChainopsError:
