@@ -76,15 +76,15 @@ def _limits(settings: Settings) -> Middleware:
 
 
 def _budgets(settings: Settings) -> Middleware:
-    from chainops.app.budgets import build
+    from chainops.app.costs import budgets_of
 
-    return build(settings)
+    return budgets_of(settings)
 
 
 def _cost(settings: Settings) -> Middleware:
-    from chainops.middleware.cost import Cost
+    from chainops.app.costs import cost_of
 
-    return Cost(**{**settings.cost.model_dump(), "path": settings.cost.path or settings.trace.path})
+    return cost_of(settings)
 
 
 def _route(settings: Settings) -> Middleware:

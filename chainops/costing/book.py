@@ -62,7 +62,8 @@ class PriceBook:
         """The price that holds at a moment, or None.
 
         Args:
-            provider: who answered; None: whoever's models have such names; "": only what names no provider.
+            provider: who answered, or the address of the server; None: whoever's models have such names; "": only
+                what names no provider.
             context: for example ``{"service_tier": "flex"}``.
         """
         name = model.lower()
@@ -73,6 +74,10 @@ class PriceBook:
         return None
 
     def _sellers_of(self, name: str, provider: str | None) -> list[str]:
+        if provider and "://" in provider:
+            # of a server that nobody sells, a list price says nothing, whatever language it speaks
+            sold = [id_ for id_, row in self._sellers.items() if "url" in row and matches(row["url"], provider.lower())]
+            return ["", *sold]
         if provider:
             return ["", provider, *self._sellers.get(provider, {}).get("also", ())]
         sellers = [""]

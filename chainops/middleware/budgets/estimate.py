@@ -34,16 +34,23 @@ class Estimator:
     ``unpriced``.
 
     Args:
-        candidates: by the name of an alias, the names of the models that may answer.
+        candidates: by the name of an alias or deployment, the deployments that may answer.
+        servers: addresses of deployments.
     """
 
     def __init__(
-        self, unpriced: int, answer_tokens: int, models: Mapping[str, str], candidates: Mapping[str, Sequence[str]]
+        self,
+        unpriced: int,
+        answer_tokens: int,
+        models: Mapping[str, str],
+        candidates: Mapping[str, Sequence[str]],
+        servers: Mapping[str, str],
     ) -> None:
         self.unpriced = unpriced
         self.answer_tokens = answer_tokens
         self.models = dict(models)
         self.candidates = dict(candidates)
+        self.servers = dict(servers)
         self._seen: dict[tuple[str, str], int] = {}
         self._short: dict[tuple[str, str], float] = {}
 
@@ -77,9 +84,12 @@ class Estimator:
         self._short[key] = max(1.0, short * micro / guessed, short * FADES)
 
     def _who(self, call: ModelCall, seller: str | None) -> list[tuple[tuple[str, ...], str | None]]:
-        for name in names_of(call, {}, None):
+        wanted = call.settings.metadata.get("route")
+        wanted = wanted.get("model") if isinstance(wanted, Mapping) else wanted
+        for name in (wanted, *names_of(call, {}, None)):
             if name in self.candidates:
-                return [(self._named((each,)), None) for each in self.candidates[name]]
+                found = self.candidates[name]
+                return [(self._named((each,)), self.servers.get(each)) for each in found]
         return [(self._named(names_of(call, {}, None)), seller)]
 
     def _named(self, names: tuple[str, ...]) -> tuple[str, ...]:

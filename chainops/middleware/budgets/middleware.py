@@ -47,7 +47,8 @@ class Budgets(Middleware):
         timezone: in which days, months and years begin.
         estimate: reserved where nothing is known, in units of the currency.
         answer_tokens: reserved for an answer where the call sets no limit.
-        candidates: by the name of an alias, the names of the models that may answer.
+        candidates: by the name of an alias of a gateway, the deployments that may answer.
+        servers: addresses of deployments, as in ``Cost``.
         user_key, tenant_key: where the metadata of a run has them. Runs without a user share one account.
         clock: seconds since 1970, for tests.
 
@@ -78,6 +79,7 @@ class Budgets(Middleware):
         estimate: str | int | float = "0.01",
         answer_tokens: int = 1024,
         candidates: Mapping[str, Sequence[str]] | None = None,
+        servers: Mapping[str, str] | None = None,
         user_key: str = "user",
         tenant_key: str = "tenant",
         clock: Callable[[], float] = time.time,
@@ -88,7 +90,9 @@ class Budgets(Middleware):
         self.user_key, self.tenant_key, self.clock = user_key, tenant_key, clock
         self.file = BudgetFile(path, clock=clock)
         self.books = None if prices is None else PriceBooks(prices, books)
-        self.estimator = Estimator(micro_of(estimate, "estimate"), answer_tokens, models or {}, candidates or {})
+        self.estimator = Estimator(
+            micro_of(estimate, "estimate"), answer_tokens, models or {}, candidates or {}, servers or {}
+        )
         self._warned = False
         try:
             self.zone = ZoneInfo(timezone)

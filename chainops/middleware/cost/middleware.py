@@ -36,6 +36,7 @@ class Cost(Middleware):
         currency: of all figures.
         rates: for prices in other currencies: what one unit of each is worth in ``currency``, ``{"EUR": "1.08"}``.
         models: which name in the books a model, deployment or alias has, where it is another.
+        servers: addresses of deployments of a gateway: of those that nobody sells, only own prices count.
         clock: seconds since 1970, for tests.
 
     Raises:
@@ -57,11 +58,13 @@ class Cost(Middleware):
         currency: str = "USD",
         rates: Mapping[str, str | int | float] | None = None,
         models: Mapping[str, str] | None = None,
+        servers: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.currency = check_currency(currency)
         self.exchange = Exchange(currency, rates or {})
         self.models = dict(models or {})
+        self.servers = dict(servers or {})
         self.books = PriceBooks(path, books, clock=clock)
         self.failures = 0
 
@@ -71,10 +74,10 @@ class Cost(Middleware):
 
     async def wrap_model_call(self, call: ModelCall, call_next: ModelNext) -> ModelResult:
         """Make the call, and note what it cost."""
+        route = route_of(call)  # before anything is awaited: other attempts note theirs
         prices = self.books.fresh()
         if prices is None:
             prices = await self._load()
-        route = route_of(call)
         passed = _Passed(call.emit) if call.streaming else None
         began = time.perf_counter()
         try:
@@ -131,7 +134,7 @@ class Cost(Middleware):
         if prices is None:
             return {"unknown": "there are no price books"}
         now = datetime.fromtimestamp(self.books.clock(), UTC)
-        price = prices.find(names, seller_of(call, result), at=now, context=context_of(result))
+        price = prices.find(names, seller_of(call, result, route, self.servers), at=now, context=context_of(result))
         if price is None:
             return {"unknown": f"no price for {names[0]!r}"} if begun else {}
         timed = "hour" in price.rates or "kwh" in price.rates

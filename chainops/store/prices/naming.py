@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit
 
 from chainops.calls import ModelCall, ModelResult
+
+EMPTY: Mapping[str, Any] = {}
 
 __all__ = ["SELLERS", "context_of", "names_of", "route_of", "seller_of"]
 
@@ -55,10 +55,15 @@ def names_of(call: ModelCall, route: Mapping[str, Any], result: ModelResult | No
     return tuple(dict.fromkeys(name for name in found if isinstance(name, str) and name))
 
 
-def seller_of(call: ModelCall, result: ModelResult | None) -> str | None:
-    """Who answered, as price books name them; "" for a model of one's own, None where nothing tells."""
-    if _is_near(getattr(call.model, "openai_api_base", None)):
-        return ""
+def seller_of(
+    call: ModelCall, result: ModelResult | None, route: Mapping[str, Any] = EMPTY, servers: Mapping[str, str] = EMPTY
+) -> str | None:
+    """Who answered, as price books name them, or the address of the server; "" for a model of one's own, None where
+    nothing tells. ``servers``: addresses by name of deployment.
+    """
+    url = servers.get(str(route.get("deployment"))) or getattr(call.model, "openai_api_base", None)
+    if isinstance(url, str) and url:
+        return url  # many servers speak OpenAI's language, and call themselves so
     told = _meta(result).get("model_provider")
     if not isinstance(told, str) or not told:
         told = _asked(call.model)
@@ -85,15 +90,6 @@ def _asked(model: Any) -> str | None:
         if kind in (known, f"{known}-chat", f"chat-{known}", f"{known}_chat"):
             return known
     return None
-
-
-def _is_near(url: Any) -> bool:
-    """True for the address of a server on this machine or in this network, whatever protocol it speaks."""
-    host = (urlsplit(url).hostname or "") if isinstance(url, str) else ""
-    try:
-        return not ip_address(host).is_global
-    except ValueError:
-        return bool(host) and ("." not in host or host.endswith((".local", ".internal", ".lan", ".localhost")))
 
 
 def _meta(result: ModelResult | None) -> Mapping[str, Any]:

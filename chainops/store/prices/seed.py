@@ -43,7 +43,7 @@ def snapshot(today: datetime | None = None) -> dict[str, Any]:
 
 
 def _provider(provider: Any) -> dict[str, Any]:
-    found: dict[str, Any] = {"id": provider.id}
+    found: dict[str, Any] = {"id": provider.id, "url": {"regex": f"^(?:{provider.api_pattern})"}}
     if provider.model_match is not None:
         found["match"] = _clause(provider.model_match)
     if provider.fallback_model_providers:
