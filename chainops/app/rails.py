@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from chainops.errors import SetupError
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
     from chainops.middleware.rails import Rail, Rails
 
-__all__ = ["build"]
+__all__ = ["build", "jailbreak"]
 
 
 def build(settings: Settings, model: BaseChatModel | None = None) -> Rails:
@@ -32,6 +33,8 @@ def build(settings: Settings, model: BaseChatModel | None = None) -> Rails:
 
         model = ChatLlama(model_path=str(section.model))
     rails = [*_own(settings), *_nemo(settings, model)]
+    if section.jailbreak:
+        rails.append(jailbreak(settings, rails))
     names = {rail.name for rail in rails}
     if unknown := [name for name in section.policy if name not in names]:
         raise SetupError(
@@ -55,6 +58,33 @@ def _own(settings: Settings) -> list[Rail]:
     if settings.rails.patterns:
         rails.append(PatternRail("patterns", settings.rails.patterns, **_options(settings, "patterns")))
     return rails
+
+
+def jailbreak(settings: Settings, others: Sequence[Rail] = ()) -> Rail:
+    """The jailbreak rail with the application's embedder; ``others`` has the one that gives a second opinion.
+
+    Raises:
+        SetupError: there is no embedder (``setup.embedder_missing``), or no such other rail (``setup.rail``).
+    """
+    from chainops.app.embedder import embedder_of
+    from chainops.middleware.rails.jailbreak import Jailbreak
+
+    section, embedder = settings.rails, embedder_of(settings)
+    if embedder is None:
+        raise SetupError(
+            "The rail jailbreak needs an embedder, and there is none",
+            hint="chainops embedder export, or set [embeddings].path",
+            code="setup.embedder_missing",
+        )
+    second = next((rail for rail in others if rail.name == section.second_opinion), None)
+    if section.second_opinion is not None and second is None:
+        raise SetupError(
+            f"[rails].second_opinion names {section.second_opinion!r}, which is no rail",
+            hint=f"Rails: {', '.join(rail.name for rail in others) or 'none'}.",
+            code="setup.rail",
+        )
+    options = _options(settings, "jailbreak") | {"flag": section.jailbreak_flag, "block": section.jailbreak_block}
+    return Jailbreak(embedder, second=second, **options)
 
 
 def _nemo(settings: Settings, model: BaseChatModel | None) -> list[Rail]:

@@ -31,11 +31,11 @@ _GROUPS = {
     "model": "Local models: add, list, show, verify, fit, run, bench, remove.",
     "plugin": "Plugins: list, info, check, new, score, page.",
     "prompt": "Prompts in versions: add, list, show, diff, render, test, promote, split, sync, import, export.",
-    "rails": "What may be said: check.",
+    "rails": "What may be said: check, test.",
     "restore": "Check a backup, and bring it back.",
+    "route": "Models behind names: list, explain, calibrate.",
     "run": "Run an application from its folder: on one input, or on lines from stdin until told to stop.",
     "settings": "Settings: show, check, schema.",
-    "route": "Models behind names: list, explain, calibrate.",
     "trace": "Look at recorded runs: list, show, tail, search, export, prune.",
 }
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chainops.cli.rails_trial import run_trial
 from chainops.cli.trace_io import print_json
 from chainops.errors import SetupError
 
@@ -53,9 +54,7 @@ def _named(text: str) -> tuple[str, str]:
     return name, pattern
 
 
-@app.callback()
-def _rails() -> None:
-    return None
+app.command("test")(run_trial)
 
 
 @app.command()

@@ -65,7 +65,7 @@ class Judge:
     async def rule(self, plan: Plan, subject: Subject) -> Ruling:
         """The ruling on one text. Raises nothing but cancellation and control flow."""
         text = subject.text
-        run = "" if plan.local or subject.call is None else subject.call.run.run_id
+        run = "" if plan.local or subject.call is None else f"{subject.call.run.run_id} {hash(subject.talk)}"
         key = (id(plan), run, text if len(text) <= LONG else blake2b(text.encode("utf-8", "replace")).digest())
         known = self._memory.get(key)
         if known is not None:

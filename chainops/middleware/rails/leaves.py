@@ -17,12 +17,13 @@ Swap = Mapping[tuple[Place, str], str | None]
 
 
 class Leaf(NamedTuple):
-    """One text. ``new``: nobody has answered it yet; False for a message before the last answer."""
+    """One text. ``new``: nobody has answered it yet. ``talk``: what was said before."""
 
     text: str
     place: Place
     new: bool = True
     role: str = ""
+    talk: tuple[tuple[str, str], ...] = ()
 
 
 def leaves(value: Any, place: Place, *, numbers: bool = False, depth: int = 0) -> Iterator[Leaf]:
@@ -62,9 +63,13 @@ def _of_talk(messages: Any, place: Place, numbers: bool, depth: int) -> Iterator
     last = -1
     if place == "input":
         last = max((i for i, m in enumerate(messages) if _is_message(m) and role_of(m) == "assistant"), default=-1)
+    talk: list[tuple[str, str]] = []
     for i, message in enumerate(messages):
+        before = tuple(talk) if i > last and place == "input" else ()
         for leaf in leaves(message, place, numbers=numbers, depth=depth + 1):
-            yield leaf._replace(new=False) if i < last else leaf
+            yield leaf._replace(new=i > last or place != "input", talk=before)
+        if place == "input" and _is_message(message):
+            talk.append((role_of(message), flat(message.content)))
 
 
 def _of_message(message: Any, place: Place) -> Iterator[Leaf]:

@@ -221,7 +221,9 @@ class Rails(Middleware):
         refused: dict[tuple[Place, str], RailBlocked],
     ) -> None:
         try:
-            new = await self._one(call, plan, Subject(leaf.text, leaf.place, call, (), source), report, fresh=True)
+            new = await self._one(
+                call, plan, Subject(leaf.text, leaf.place, call, leaf.talk, source), report, fresh=True
+            )
         except Refusal as refusal:
             refused[leaf.place, leaf.text] = refusal.error
         else:

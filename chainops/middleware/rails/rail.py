@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -31,7 +31,7 @@ class Subject:
     text: str
     place: Place
     call: Call | None = field(default=None, repr=False)
-    talk: Sequence[tuple[str, str]] = ()
+    talk: tuple[tuple[str, str], ...] = ()
     source: str = ""
 
 
