@@ -5,6 +5,8 @@ Nothing heavy is imported until a test asks for a fixture. They work in plain te
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +15,12 @@ import pytest
 
 if TYPE_CHECKING:
     from chainops.app import App
+    from chainops.plugin import Plugin
     from chainops.testing import PromptSnapshot, RecordedTrace, ScriptedModel
 
 __all__ = [
     "chainops_app",
+    "installed_plugin",
     "prompt_snapshot",
     "pytest_addoption",
     "pytest_runtest_makereport",
@@ -72,6 +76,24 @@ def trace(chainops_app: App) -> RecordedTrace:
     from chainops.testing import RecordedTrace
 
     return RecordedTrace(chainops_app.settings.trace.path, chainops_app.flush)
+
+
+@pytest.fixture
+def installed_plugin(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plugin:
+    """The plugin of the package that the test file belongs to, found by its entry point as if it were installed.
+
+    For subprocesses of the test too. Its code stays where it is, in ``src`` or beside the ``pyproject.toml``.
+    """
+    from chainops.plugin import find_plugin
+    from chainops.testing.installed import write_metadata
+
+    package = next(folder for folder in request.path.parents if (folder / "pyproject.toml").is_file())
+    site, source = tmp_path / "site", package / "src" if (package / "src").is_dir() else package
+    name = write_metadata(package, site)
+    for folder in (site, source):
+        monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(site), str(source), *sys.path])))
+    return find_plugin(name)
 
 
 @pytest.hookimpl(wrapper=True)
