@@ -15,7 +15,7 @@ __all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "connect", "explain", "immediate"
 APPLICATION_ID = 0x63684F70
 """``PRAGMA application_id`` of a trace file ("chOp")."""
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """``PRAGMA user_version`` that this chainops writes; equals Alembic's head (a test asserts it)."""
 
 

@@ -76,6 +76,7 @@ class Span(TraceTable, table=True):
     __tablename__ = "span"
     __table_args__ = (
         Index("span_run", "run"),
+        Index("span_models", "start_ns", sqlite_where=text("kind = 'model'")),
         Index("span_open", "id", sqlite_where=text("status = 'open'")),
         Index("span_input_payload", "input_payload", sqlite_where=text("input_payload IS NOT NULL")),
         Index("span_output_payload", "output_payload", sqlite_where=text("output_payload IS NOT NULL")),
