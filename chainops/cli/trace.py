@@ -185,6 +185,10 @@ def export(
     run: Annotated[str | None, typer.Argument(help="One run only: the beginning of its id, or: last")] = None,
     otlp: Annotated[str | None, typer.Option(metavar="FILE|URL", help="OTLP as JSON, to a file or collector.")] = None,
     jsonl: Annotated[str | None, typer.Option(metavar="FILE|-", help="JSON Lines, one span per line.")] = None,
+    form: Annotated[
+        str | None, typer.Option("--as", metavar="FORM", help="For langsmith, langfuse, phoenix or mlflow; with --out.")
+    ] = None,
+    out: Annotated[str | None, typer.Option("--out", metavar="FILE|-", help="Where --as writes.")] = None,
     db: Db = DEFAULT_DB,
     limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Only the newest so many runs.")] = None,
     no_content: Annotated[bool, typer.Option("--no-content", help="Leave inputs and outputs out.")] = False,
@@ -198,20 +202,26 @@ def export(
     from chainops.store.maintain import settle
     from chainops.store.reader import Reader
 
-    if (otlp is None) == (jsonl is None):
-        raise SetupError("Where should it go?", hint="Give either --otlp or --jsonl.", code="setup.export")
+    if sum(target is not None for target in (otlp, jsonl, form)) != 1 or (form is None) != (out is None):
+        hint = "Give one of --otlp TARGET, --jsonl FILE, or --as FORM --out FILE."
+        raise SetupError("Where should it go?", hint=hint, code="setup.export")
     settle(db)
     with Reader(db) as reader, progress("Exporting runs") as step:
         reader.find_run(run or "last")
         runs = chosen_runs(reader, run=run, limit=limit)
         content = not no_content
-        if jsonl is not None:
-            with output_file(jsonl) as out:
-                report = export_jsonl(reader, runs, out, content=content, progress=step)
+        if form is not None:
+            from chainops.store.exchange import export_as
+
+            with output_file(out or "") as file:
+                report = export_as(form, reader, runs, file, content=content, progress=step)
+        elif jsonl is not None:
+            with output_file(jsonl) as file:
+                report = export_jsonl(reader, runs, file, content=content, progress=step)
         else:
             with otlp_target(otlp or "", header or []) as send:
                 report = export_otlp(reader, runs, send, content=content, service=service, progress=step)
-    _say_exported(report, as_json=as_json and jsonl != "-")
+    _say_exported(report, as_json=as_json and "-" not in (jsonl, out))
 
 
 def _say_exported(report: ExportReport, *, as_json: bool) -> None:
@@ -222,6 +232,29 @@ def _say_exported(report: ExportReport, *, as_json: bool) -> None:
         return
     notes = f"; {report.rejected} rejected" if report.rejected else ""
     typer.echo(f"{report.spans} spans of {report.runs} runs exported; {report.open} are still open{notes}", err=True)
+
+
+@app.command("import")
+def import_file(
+    file: Annotated[Path, typer.Argument(help="JSON, or JSON Lines, as another system exports it.")],
+    form: Annotated[
+        str | None, typer.Option("--from", metavar="FORM", help="langsmith, langfuse, phoenix or mlflow; else told.")
+    ] = None,
+    db: Db = DEFAULT_DB,
+    as_json: Json = False,
+) -> None:
+    """Store runs of LangSmith, Langfuse, Phoenix or MLflow. Runs that the file has already are left alone."""
+    from dataclasses import asdict
+
+    from chainops.store.exchange import import_traces
+
+    with progress("Importing runs") as step:
+        report = import_traces(file, db, form=form, progress=step)
+    if as_json:
+        print_json(asdict(report))
+        return
+    notes = f"; {report.known} were there already" if report.known else ""
+    typer.echo(f"{report.form}: {report.runs} runs with {report.spans} spans and {report.scores} scores{notes}")
 
 
 @app.command()
