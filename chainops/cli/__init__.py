@@ -36,7 +36,6 @@ _GROUPS = {
     "route": "Models behind names: list, explain, calibrate.",
     "run": "Run an application from its folder: on one input, or on lines from stdin until told to stop.",
     "settings": "Settings: show, check, schema.",
-    "trace": "Look at recorded runs: list, show, tail, search, export, prune.",
     "trace": "Look at recorded runs: list, show, tail, search, export, import, prune.",
 }
 
