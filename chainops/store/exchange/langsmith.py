@@ -90,7 +90,8 @@ def read(records: Iterable[Mapping[str, Any]]) -> list[Trace]:
 
 def _span(run: Mapping[str, Any], metadata: Mapping[str, Any], parent: Any) -> Span:
     kind = kind_of(run["run_type"], is_root=parent is None)
-    usage = metadata.get("usage_metadata") or _usage(run.get("outputs")) or {}
+    # only a model's own: what a chain returns has the messages of its models, with their usage in them
+    usage = (metadata.get("usage_metadata") or _usage(run.get("outputs")) or {}) if kind == "model" else {}
     error = run.get("error")
     start = nanoseconds(run["start_time"]) or 0
     return Span(
@@ -107,8 +108,8 @@ def _span(run: Mapping[str, Any], metadata: Mapping[str, Any], parent: Any) -> S
         has_input=bool(run.get("inputs")),
         has_output=run.get("outputs") is not None,
         model=metadata.get("ls_model_name"),
-        tokens_in=run.get("prompt_tokens") or usage.get("input_tokens"),
-        tokens_out=run.get("completion_tokens") or usage.get("output_tokens"),
+        tokens_in=(run.get("prompt_tokens") if kind == "model" else None) or usage.get("input_tokens"),
+        tokens_out=(run.get("completion_tokens") if kind == "model" else None) or usage.get("output_tokens"),
         first_token_ns=_until(start, run.get("first_token_time")),
     )
 
