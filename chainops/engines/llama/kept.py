@@ -41,6 +41,10 @@ class KeptPrefixes:
     def __len__(self) -> int:
         return len(self._used)
 
+    def longest(self, adapters: Hashable, tokens: Tokens) -> int:
+        """How many of ``tokens`` are the beginning of something here."""
+        return self._tree.longest(adapters, tokens)[0]
+
     def find(self, adapters: Hashable, tokens: Tokens) -> tuple[Kept | None, int]:
         """What has the longest beginning of ``tokens``, and how many of them; None if it is not worth while."""
         size, holders = self._tree.longest(adapters, tokens)

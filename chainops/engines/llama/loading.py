@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from chainops.engines.llama.context import ContextOptions
 from chainops.engines.llama.model_file import ModelFile, check_model_file
-from chainops.engines.llama.native import ContextOptions, Native
+from chainops.engines.llama.native import Native
 from chainops.engines.llama.probe import ensure_probed
 from chainops.engines.llama.prompt import PromptEncoder
 from chainops.engines.llama.room import Layout, plan_room

@@ -9,55 +9,21 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chainops.engines.llama.batch import Batch
+from chainops.engines.llama.context import KV_TYPES, ContextOptions
 from chainops.engines.llama.library import library, library_log
 from chainops.errors import CallError, SetupError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["ABORTED", "NO_ROOM", "ContextOptions", "Native"]
+__all__ = ["ABORTED", "NO_ROOM", "Native"]
 
 NO_ROOM, ABORTED = 1, 2
-KV_TYPES = {"f16": 1, "q8_0": 8, "q4_0": 2}
-"""Name: ggml's number of the type."""
-
-
-@dataclass(frozen=True, slots=True)
-class ContextOptions:
-    """How a model is opened.
-
-    Args:
-        n_ctx: tokens of context of one request.
-        n_batch: prompt tokens per step; between steps a request can be cancelled.
-        n_parallel: requests that run at once.
-        n_kept: tokens of finished sequences to keep in memory for their prefixes.
-        n_cells: tokens of all sequences together; 0: ``n_ctx`` for each that runs.
-        unified: all sequences share the cells, so that common prefixes are stored and read once, but each row of a
-            step looks at everybody's cells; else each sequence has ``n_ctx`` cells of its own.
-        n_draft: guessed tokens that a step may check, of all sequences together.
-        kv_type: how keys and values are stored, a key of ``KV_TYPES``; other than f16 needs ``flash_attn``.
-        n_threads: threads that compute.
-        n_gpu_layers: layers to put on the GPU; -1: all.
-        flash_attn: use flash attention (never decided automatically: it can change an answer).
-    """
-
-    n_ctx: int
-    n_batch: int = 256
-    n_parallel: int = 1
-    n_kept: int = 0
-    n_cells: int = 0
-    n_threads: int = 1
-    n_gpu_layers: int = 0
-    flash_attn: bool = False
-    unified: bool = True
-    kv_type: str = "f16"
-    n_draft: int = 0
 
 
 class Native:
@@ -115,6 +81,7 @@ class Native:
         self.can_share = not (lib.llama_model_is_recurrent(self._model) or lib.llama_model_is_hybrid(self._model))
         self.batch = Batch(lib, options.n_batch + options.n_parallel + options.n_draft)
         self._memory = lib.llama_get_memory(self._context)
+        self._threads = options.n_threads
         self._pieces: dict[int, bytes] = {}
         self._ends: dict[int, bool] = {}
         self._views: dict[tuple[int, tuple[int, ...]], Any] = {}
@@ -222,6 +189,12 @@ class Native:
         if code in (0, NO_ROOM, ABORTED):
             return code
         raise CallError(f"llama_decode failed with code {code} in a batch of {self.batch.count}", code="call.decode")
+
+    def use_threads(self, count: int) -> None:
+        """Compute with so many threads from now on; takes some ten microseconds."""
+        if count != self._threads:
+            self.lib.llama_set_n_threads(self._context, count, count)
+            self._threads = count
 
     def remove(self, sequence: int, keep: int) -> bool:
         """Forget a sequence from position ``keep`` on. False: this kind of model can only forget all (and did)."""

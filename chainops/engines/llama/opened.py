@@ -70,7 +70,8 @@ class Opened(BaseChatModel):
     """Guesses of what comes next that a step may check: what followed the same tokens in the prompt, or in the last
     call of the same tools. Answers stay the same, and need fewer steps where they repeat. 0: none."""
     n_threads: int | None = Field(default=None, ge=1, le=1024)
-    """Threads that compute. None: 1 for files below 100 MB, else one per core."""
+    """The most threads that compute; one while other work slows them down. None: 1 for files below 100 MB, else one per
+    core."""
     n_gpu_layers: int = Field(default=0, ge=-1)
     """Layers on the GPU; -1: all. Refused if the installed llama-cpp-python has no GPU support."""
     flash_attn: bool = False

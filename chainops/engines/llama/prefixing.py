@@ -67,7 +67,7 @@ class WithPrefixes(Opened, WithAdapters):
         Returns:
             how many prefixes were written.
         """
-        kept = self.session.between_steps(lambda worker: worker.kept.all).result()
+        kept = self.session.between_steps(lambda worker: worker.settle().all).result()
         chosen = [one for one in kept if one.pinned or not pinned_only]
         write_prefixes(Path(path), self._made_by(), chosen)
         return len(chosen)

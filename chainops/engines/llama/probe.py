@@ -14,9 +14,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from chainops.engines.llama.context import ContextOptions
 from chainops.engines.llama.library import library_id
 from chainops.engines.llama.model_file import ModelFile, file_sha256
-from chainops.engines.llama.native import ContextOptions, Native
+from chainops.engines.llama.native import Native
 from chainops.errors import SetupError
 
 __all__ = ["cache_dir", "ensure_probed", "run_probe"]

@@ -24,6 +24,7 @@ from chainops.engines.llama.residents import Residents
 from chainops.engines.llama.sampling import Sampler
 from chainops.engines.llama.sequence import Sequence
 from chainops.engines.llama.stats import Stats
+from chainops.engines.llama.threads import Threads
 from chainops.engines.llama.tools import grammar_for
 from chainops.engines.llama.waiting import Waiting
 from chainops.errors import CallError, ChainopsError
@@ -45,6 +46,7 @@ class Worker:
         self._loaded, self._native, self._stats = loaded, loaded.native, stats
         self._adapting = Adapting(loaded)
         self._planner = Planner(loaded.native)
+        self._threads = Threads(loaded.native.options.n_threads)
         self._residents = Residents(loaded.native)
         self._running = self._residents.running
         self._outbox = Outbox()
@@ -52,8 +54,12 @@ class Worker:
 
     @property
     def kept(self) -> KeptPrefixes:
-        """What is left of finished calls."""
+        """What is left of finished calls outside of the context."""
         return self._residents.kept
+
+    def settle(self) -> KeptPrefixes:
+        """Move what is left of finished calls out of the context, and return all of it."""
+        return self._residents.settle()
 
     @property
     def busy(self) -> bool:
@@ -167,6 +173,7 @@ class Worker:
             self._fail(youngest.request, CallError("The model's cache is full", code="call.decode"), youngest)
         else:
             self._planner.measured(work, took)
+            self._native.use_threads(self._threads.measured(self._native.batch.count, took))
             for sequence, count in work.parts:
                 sequence.n_past += count
             for row in work.rows:

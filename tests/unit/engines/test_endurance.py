@@ -52,6 +52,7 @@ async def test_a_thousand_cancelled_calls_leave_no_memory_and_no_cell_taken(chai
     gc.collect()
     assert resident_kb() - before < 8000
     residents = model.session._worker._residents
+    residents.settle()
     assert residents.cells.free == residents.cells.count
     assert len(residents.free_ids) == 8
     assert residents.kept.size <= 2000

@@ -34,7 +34,7 @@ def test_a_pinned_prefix_stays_and_others_come_and_go(chain: Chain, layout: str)
 
 
 def test_pinning_twice_keeps_it_once_and_what_was_unpinned_goes(chain: Chain) -> None:
-    model = chain(HELLO, n_kept=400)
+    model = chain(HELLO, n_kept=400, n_parallel=1)
     assert model.pin(SYSTEM) == model.pin(SYSTEM)
     model.unpin()
     for number in range(6):

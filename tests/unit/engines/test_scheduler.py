@@ -42,6 +42,7 @@ def check_books(model: Any) -> None:
     residents = worker_of(model)._residents
     native = residents._native
     assert not residents.running
+    residents.settle()
     assert residents.cells.free == residents.cells.count == len(set(residents.cells.take(residents.cells.count)))
     residents.cells.release(np.arange(residents.cells.count))
     assert sorted(residents.free_ids) == list(range(native.options.n_parallel))
@@ -176,7 +177,7 @@ async def test_when_the_call_that_computes_the_common_prefix_is_cancelled_anothe
 
 
 async def test_finished_calls_are_kept_within_their_budget_the_least_used_go_first(chain: Chain) -> None:
-    model = chain(HELLO, n_kept=300)
+    model = chain(HELLO, n_kept=300, n_parallel=1)
 
     async def cached(text: str) -> int:
         return int((await model.ainvoke(text)).usage_metadata["input_token_details"]["cache_read"])
