@@ -21,6 +21,7 @@ _GROUPS = {
     "backup": "Copy databases and settings into one file, while everything runs.",
     "cache": "Cached answers: stats, show, explain, invalidate, calibrate, clear.",
     "chain": "Versions of whole chains: freeze, list, show, diff, reproduce.",
+    "compress": "Make a text shorter, and show what was left out and why; bench: do answers survive?",
     "cost": "What model calls cost: prices, daily, by, top, savings, plan.",
     "db": "Create, check, back up and compact the trace file.",
     "demo": "Run the support desk on the shipped model, and show its trace.",

@@ -21,7 +21,7 @@ from chainops.middleware.compress.words import content_stems, terms
 if TYPE_CHECKING:
     from chainops.embedding import Embedder
 
-__all__ = ["STRATEGIES", "Job", "Stage", "Strategy", "stages_of"]
+__all__ = ["STRATEGIES", "Job", "Stage", "Strategy", "sharing", "stages_of"]
 
 Strategy = Literal["lossless", "balanced", "aggressive", "trim", "last_n"]
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
@@ -100,7 +100,7 @@ class Structure:
                 short = lossless(text)
             else:
                 wanted = content_stems(question_before(draft.messages, index))
-                short = restructure(text, relevant=_sharing(wanted), comments=job.fold_comments)
+                short = restructure(text, relevant=sharing(wanted), comments=job.fold_comments)
             if short != text:
                 _put(draft, index, short, "form")
 
@@ -214,7 +214,7 @@ def _put(draft: Draft, index: int, text: str, what: str) -> Any:
     return draft.put(index, draft.messages[index].model_copy(update={"content": text}), what)
 
 
-def _sharing(wanted: frozenset[str]) -> Callable[[str], bool]:
+def sharing(wanted: frozenset[str]) -> Callable[[str], bool]:
     """Whether a row has at least two of the words that are wanted, or the only one; numbers of three digits count."""
     if not wanted:
         return lambda row: False

@@ -1,0 +1,52 @@
+"""Answers survive: questions made by program and questions of a public set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from chainops import SetupError
+from chainops.middleware.compress.bench.measure import Row, measure
+from chainops.middleware.compress.bench.methods import methods
+from chainops.middleware.compress.bench.questions import Question, made, read
+from chainops.middleware.compress.counting import Counts, TableCounter
+
+DATA = Path(__file__).parents[3] / "data" / "qa_small.jsonl"
+COUNT = Counts(TableCounter("o200k")).text
+
+
+async def table(questions: list[Question]) -> dict[tuple[str, float], Row]:
+    rows = await measure(questions, methods(), (0.2, 0.1), COUNT)
+    return {(row.method, row.budget): row for row in rows}
+
+
+@pytest.mark.parametrize(
+    ("questions", "tight"),
+    # 36 questions of HaluEval are too few for a bound of .90 (one of them is .03); the benchmark takes them all
+    [(made(60), 0.90), (read(DATA), 0.86)],
+    ids=["made by program", "HaluEval"],
+)
+async def test_the_answer_is_kept_and_no_other_method_keeps_more(questions: list[Question], tight: float) -> None:
+    rows = await table(questions)
+    assert rows["ours", 0.2].sentence >= 0.95
+    assert rows["ours", 0.1].sentence >= tight and rows["ours", 0.1].answer >= 0.90
+    for (method, budget), row in rows.items():
+        assert row.sentence <= rows["ours", budget].sentence, method
+        assert row.kept <= budget + 0.02, method
+
+
+def test_made_questions_have_their_answer_in_one_passage_and_their_name_in_no_other() -> None:
+    for question in made(50):
+        assert question.sentences()
+        name = next(word for word in question.text.strip("?").split() if word.isdigit())
+        assert [name in passage for passage in question.passages].count(True) >= 1
+    assert made(5) == made(5) and made(5) != made(5, seed=8)
+
+
+def test_a_file_that_is_none_is_refused_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "q.jsonl").write_text('{"question": 1}\n', encoding="utf-8")
+    with pytest.raises(SetupError, match="Line 1"):
+        read(tmp_path / "q.jsonl")
+    with pytest.raises(SetupError, match="Cannot read"):
+        read(tmp_path / "none.jsonl")
