@@ -42,7 +42,9 @@ def build(settings: Settings, model: BaseChatModel | None = None) -> Rails:
             hint=f"Rails: {', '.join(sorted(names)) or 'none'}.",
             code="setup.rail",
         )
-    return Rails(rails, on_block=section.on_block, refusal=section.refusal, fields=section.fields)
+    return Rails(
+        rails, on_block=section.on_block, refusal=section.refusal, stream=section.stream, fields=section.fields
+    )
 
 
 def _options(settings: Settings, name: str) -> dict[str, Any]:

@@ -36,13 +36,17 @@ class Patterns:
 
     A pattern may look back at most 256 characters.
 
+    Args:
+        timeout_s: seconds that one search may take; after that ``TimeoutError`` stops the stream. None: for ever.
+
     Raises:
         SetupError: a pattern is no regular expression, matches nothing at all, or cannot be watched in a stream
             (``setup.pattern``).
     """
 
-    def __init__(self, rules: Iterable[Rule]) -> None:
+    def __init__(self, rules: Iterable[Rule], *, timeout_s: float | None = None) -> None:
         self.rules = tuple(rules)
+        self.timeout_s = timeout_s
         self._compiled = tuple((_compile(rule), rule) for rule in self.rules)
         self._any = [regex.compile(part) for part in _joined([rule.pattern for rule in self.rules])]
         self._open = [opener(part) for part in _joined([rule.pattern for rule in self.rules])]
@@ -52,11 +56,11 @@ class Patterns:
         cut = len(text)
         if not final:
             for pattern in self._open:
-                if (match := pattern.search(text, start, partial=True)) is not None:
+                if (match := pattern.search(text, start, partial=True, timeout=self.timeout_s)) is not None:
                     cut = min(cut, match.start())
             if cut == start:
                 return cut, ()
-        if not any(pattern.search(text, start) for pattern in self._any):
+        if not any(pattern.search(text, start, timeout=self.timeout_s) for pattern in self._any):
             return cut, ()
         found = list(self._find(text, start))
         while crossing := [m.start for m in found if m.start < cut < m.end]:
@@ -65,7 +69,7 @@ class Patterns:
 
     def _find(self, text: str, start: int) -> Iterator[_Match]:
         for order, (pattern, rule) in enumerate(self._compiled):
-            for match in pattern.finditer(text, start):
+            for match in pattern.finditer(text, start, timeout=self.timeout_s):
                 if match.end() > match.start():
                     yield _Match(match.start(), match.end(), order, match[0], rule.replace)
 

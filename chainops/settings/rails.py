@@ -29,6 +29,7 @@ class RailsSettings(Section):
     on_error: Literal["block", "flag"] = Field(default="block", description="What follows when a rail breaks.")
     on_block: Literal["stop", "refuse"] = Field(default="stop", description="Raise RailBlocked, or answer.")
     refusal: str = Field(default="I cannot help with that.", description="The answer in place of what was refused.")
+    stream: Literal["hold", "cut", "whole"] = Field(default="hold", description="How rails that judge treat a stream.")
     fields: Literal["all", "messages"] | tuple[str, ...] = Field(
         default="all", description="Fields of a node's state that are judged beside messages."
     )

@@ -65,16 +65,21 @@ class Judge:
     async def rule(self, plan: Plan, subject: Subject) -> Ruling:
         """The ruling on one text. Raises nothing but cancellation and control flow."""
         text = subject.text
-        run = "" if plan.local or subject.call is None else f"{subject.call.run.run_id} {hash(subject.talk)}"
-        key = (id(plan), run, text if len(text) <= LONG else blake2b(text.encode("utf-8", "replace")).digest())
-        known = self._memory.get(key)
+        small = text if len(text) <= LONG else blake2b(text.encode("utf-8", "replace")).digest()
+        run = "" if plan.local or subject.call is None else subject.call.run.run_id
+        # where the conversation is not known, what was said about the text within it holds
+        keys = [(id(plan), run, small)]
+        if run and subject.talk:
+            keys.insert(0, (id(plan), f"{run} {hash(subject.talk)}", small))
+        known = self._memory.get(keys[0])
         if known is not None:
             return known
         ruling = await self._ruled(plan, subject)
         if not any(verdict.failed for _, verdict, _ in ruling.found) and (plan.local or run):
-            if len(self._memory) >= self.size:
-                self._memory.pop(next(iter(self._memory)), None)
-            self._memory[key] = ruling
+            for key in keys:
+                if len(self._memory) >= self.size:
+                    self._memory.pop(next(iter(self._memory)), None)
+                self._memory[key] = ruling
         return ruling
 
     async def _ruled(self, plan: Plan, subject: Subject) -> Ruling:

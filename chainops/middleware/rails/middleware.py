@@ -6,17 +6,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, ClassVar, Literal
 
-from chainops.calls import Call, Kind, ModelCall, ModelNext, ModelResult, NodeCall, NodeNext, ToolCall, ToolNext
+from chainops.calls import Kind, ModelCall, ModelNext, ModelResult, NodeCall, NodeNext, ToolCall, ToolNext
 from chainops.errors import SetupError
 from chainops.layer import Streaming
 from chainops.middleware.rails.answers import Refusal, refused_node, refused_tool, without
 from chainops.middleware.rails.asking import Approvals
-from chainops.middleware.rails.judge import Judge, Plan, Ruling
-from chainops.middleware.rails.leaves import Leaf, leaves, rebuilt
-from chainops.middleware.rails.placing import Placing
+from chainops.middleware.rails.judge import Judge, Ruling
+from chainops.middleware.rails.outgoing import Outgoing, StreamMode, guard_all
+from chainops.middleware.rails.placing import Placing, Plans
 from chainops.middleware.rails.rail import Rail, Subject
 from chainops.middleware.rails.report import Report
-from chainops.middleware.rails.texts import flat, replaced, role_of
+from chainops.middleware.rails.screening import Screen
+from chainops.middleware.rails.texts import flat, replaced, talk_of
 from chainops.middleware.rails.verdict import Place, RailBlocked
 from chainops.pipeline import Middleware
 
@@ -36,6 +37,7 @@ class Rails(Middleware):
         on_block: ``stop`` raises ``RailBlocked`` and so ends the run; ``refuse`` answers with ``refusal`` in place of
             the model, tool or text, and the graph goes on with that.
         refusal: the text of such an answer.
+        stream: how rails that judge (not patterns) treat a stream; see ``StreamMode``.
         fields: which fields of a node's state and result are judged beside messages: ``all``, ``messages`` (no others),
             or their names.
         memory: texts whose verdicts are remembered.
@@ -56,18 +58,22 @@ class Rails(Middleware):
         *,
         on_block: OnBlock = "stop",
         refusal: str = "I cannot help with that.",
+        stream: StreamMode = "hold",
         fields: Literal["all", "messages"] | Iterable[str] = "all",
         memory: int = 4096,
     ) -> None:
         if on_block not in ("stop", "refuse"):
             raise SetupError(f"Rails(on_block={on_block!r})", hint="Write 'stop' or 'refuse'.", code="setup.rail")
+        if stream not in ("hold", "cut", "whole"):
+            raise SetupError(f"Rails(stream={stream!r})", hint="Write hold, cut or whole.", code="setup.rail")
         self.placing = Placing(rails)
+        self.stream: StreamMode = stream
+        self._streams: dict[int, Outgoing] = {}
         self.on_block, self.refusal = on_block, refusal
         self.fields = fields if isinstance(fields, str) else frozenset(fields)
         if isinstance(fields, str) and fields not in ("all", "messages"):
             self.fields = frozenset({fields})
-        self._judge = Judge(memory)
-        self._approvals = Approvals()
+        self._screen = Screen(Judge(memory), Approvals(), stops=on_block == "stop")
 
     @property
     def rails(self) -> tuple[Rail, ...]:
@@ -78,25 +84,31 @@ class Rails(Middleware):
         """Its settings, and those of each rail."""
         fields = self.fields if isinstance(self.fields, str) else sorted(self.fields)
         rails = {rail.name: rail.describe() for rail in self.rails}
-        return {"on_block": self.on_block, "refusal": self.refusal, "fields": fields, "rails": rails}
+        return {
+            "on_block": self.on_block,
+            "stream": self.stream,
+            "refusal": self.refusal,
+            "fields": fields,
+            "rails": rails,
+        }
 
     async def judged(self, text: str, place: Place = "input") -> Ruling:
         """What the rails of a place say about one text, outside of any call: for commands and tests."""
-        return await self._judge.rule(self.placing.default[place], Subject(text, place))
+        return await self._screen.judge.rule(self.placing.default[place], Subject(text, place))
 
     async def wrap_node_call(self, call: NodeCall, call_next: NodeNext) -> Any:
         """Judge the state that goes in and the update that comes out."""
         plans = self.placing.plans(call)
         report = Report(call)
         try:
-            state = await self._value(call, plans, self._chosen(call.input), "input", report)
+            state = await self._screen.value(call, plans, self._chosen(call.input), "input", report)
         except Refusal as refusal:
             return refused_node(call, refusal.error, self.refusal)
         if state is not None:
             call = call.replace(input=self._put_back(call.input, state))
         result = await call_next(call)
         try:
-            changed = await self._value(call, plans, self._chosen(result), "output", report)
+            changed = await self._screen.value(call, plans, self._chosen(result), "output", report)
         except Refusal as refusal:
             return without(result, refusal, self.refusal)
         return result if changed is None else self._put_back(result, changed)
@@ -106,7 +118,7 @@ class Rails(Middleware):
         plans = self.placing.plans(call)
         report = Report(call)
         try:
-            args = await self._value(call, plans, call.args, "tool_call", report, numbers=True)
+            args = await self._screen.value(call, plans, call.args, "tool_call", report, numbers=True)
         except Refusal as refusal:
             return refused_tool(call, refusal.error, self.refusal)
         if args is not None:
@@ -114,7 +126,7 @@ class Rails(Middleware):
         result = await call_next(call)
         place: Place = "retrieval" if call.kind == "retriever" else "tool_result"
         try:
-            changed = await self._value(call, plans, result, place, report, numbers=True)
+            changed = await self._screen.value(call, plans, result, place, report, numbers=True)
         except Refusal as refusal:
             return without(result, refusal, self.refusal)
         return result if changed is None else changed
@@ -124,7 +136,7 @@ class Rails(Middleware):
         plans = self.placing.plans(call)
         report = Report(call)
         try:
-            messages = await self._messages(call, plans, report)
+            messages = await self._screen.messages(call, plans, report)
         except Refusal as refusal:
             return await self._refused(call, refusal, None, report)
         if messages is not None:
@@ -138,11 +150,12 @@ class Rails(Middleware):
         result = await call_next(call)
         return report.on(result)
 
-    async def _answered(
-        self, call: ModelCall, call_next: ModelNext, plans: Mapping[Place, Plan], report: Report
-    ) -> ModelResult:
+    async def _answered(self, call: ModelCall, call_next: ModelNext, plans: Plans, report: Report) -> ModelResult:
+        how = self._outgoing(plans)
+        if call.streaming and not how.whole:
+            return await self._streamed(call, call_next, plans, report, how)
         key = _key(call) if self._may_ask(plans) else ""
-        held = self._approvals.held(call, key) if key else None
+        held = self._screen.approvals.held(call, key) if key else None
         emitted = False
 
         async def keep_back(chunk: Any) -> None:
@@ -151,109 +164,60 @@ class Rails(Middleware):
 
         result: ModelResult = held if held is not None else await call_next(call.replace(emit=keep_back))
         try:
-            changed = await self._value(call, plans, result.message, "output", report)
-            if result.message.tool_calls:
-                await self._value(call, plans, [_spoken(c) for c in result.message.tool_calls], "tool_call", report)
+            guarded = await self._screen.guarded(call, plans, result, report)
         except Refusal as refusal:
             return await self._refused(call, refusal, result, report, emitted)
         except RailBlocked:
             raise
         except Exception:
             if key:  # a person is asked: what the model said is kept until the answer comes
-                self._approvals.hold(call, key, result)
+                self._screen.approvals.hold(call, key, result)
             raise
-        if changed is not None:
-            result = result.replace(message=changed)
-        result = report.on(result)
+        result = report.on(guarded)
         if call.streaming or emitted:
             await call.emit(result.as_chunk())
         return result
 
-    async def _messages(self, call: ModelCall, plans: Mapping[Place, Plan], report: Report) -> list[Any] | None:
-        """The conversation with what must be changed in it, or None when nothing must."""
-        messages = call.messages
-        last = max((i for i, m in enumerate(messages) if role_of(m) == "assistant"), default=-1)
-        talk: list[tuple[str, str]] = []
-        changed: dict[int, Any] = {}
-        for i, message in enumerate(messages):
-            role, text = role_of(message), flat(message.content)
-            place: Place | None = {"user": "input", "tool": "tool_result"}.get(role)  # type: ignore[assignment]
-            if place is not None and text and plans[place]:
-                source = str(getattr(message, "name", None) or "") if role == "tool" else ""
-                subject = Subject(text, place, call, tuple(talk), source)
-                new = await self._one(call, plans[place], subject, report, fresh=i > last)
-                if new is not None:
-                    changed[i] = replaced(message, new)
-                    text = new
-            talk.append((role, text))
-        return [changed.get(i, m) for i, m in enumerate(messages)] if changed else None
-
-    async def _value(
+    async def _streamed(
         self,
-        call: Call,
-        plans: Mapping[Place, Plan],
-        value: Any,
-        place: Place,
+        call: ModelCall,
+        call_next: ModelNext,
+        plans: Plans,
         report: Report,
-        *,
-        numbers: bool = False,
-    ) -> Any:
-        """``value`` with what must be changed in it, or None when nothing must."""
-        swap: dict[tuple[Place, str], str | None] = {}
-        refused: dict[tuple[Place, str], RailBlocked] = {}
-        source = call.name if call.kind in ("tool", "retriever") else ""
-        for leaf in leaves(value, place, numbers=numbers):
-            plan = plans[leaf.place]
-            if plan and leaf.new:
-                await self._leaf(call, plan, leaf, source, report, swap, refused)
-        if refused:
-            raise Refusal(next(iter(refused.values())), place, {**swap, **dict.fromkeys(refused)}, refused)
-        return rebuilt(value, place, swap) if swap else None
+        how: Outgoing,
+    ) -> ModelResult:
+        talk = talk_of(call.messages)
 
-    async def _leaf(
-        self,
-        call: Call,
-        plan: Plan,
-        leaf: Leaf,
-        source: str,
-        report: Report,
-        swap: dict[tuple[Place, str], str | None],
-        refused: dict[tuple[Place, str], RailBlocked],
-    ) -> None:
+        async def judge(window: str) -> None:
+            assert how.sentences is not None
+            await self._screen.one(call, how.sentences, Subject(window, "output", call, talk), report, fresh=True)
+
+        stream = how.stream(call.emit, judge)
         try:
-            new = await self._one(
-                call, plan, Subject(leaf.text, leaf.place, call, leaf.talk, source), report, fresh=True
-            )
-        except Refusal as refusal:
-            refused[leaf.place, leaf.text] = refusal.error
-        else:
-            if new is not None:
-                swap[leaf.place, leaf.text] = new
-
-    async def _one(self, call: Call, plan: Plan, subject: Subject, report: Report, *, fresh: bool) -> str | None:
-        """The text that must stand in place of the subject's, or None when it may stay."""
-        ruling = await self._judge.rule(plan, subject)
-        if not ruling.found:
-            return None
-        report.add(ruling, subject, fresh)
-        if ruling.blocked is not None:
-            rail, verdict = ruling.blocked
-            if not fresh:
-                return f"[withheld: {verdict.category or rail.name}]"
-            error = RailBlocked(rail.name, verdict.reason, verdict.category, place=subject.place, failed=verdict.failed)
+            result = await call_next(call.replace(emit=stream))
+            guarded = await self._screen.guarded(call, plans, result, report)
+            expected = guard_all(how.watches, result.text)
+            if stream.began and isinstance(result.message.content, str) and guarded.text != expected:
+                raise RailBlocked(
+                    "rails", "what was found is no part of it alone", "whole", place="output", failed=True
+                )
+            result = report.on(guarded)
+            await stream.end(result.message)
+            if not stream.began:
+                await call.emit(result.as_chunk())
+            return result
+        except RailBlocked as error:
             report.blocked(error)
-            if self.on_block == "stop":
-                raise error
-            raise Refusal(error, subject.place, {}, {})
-        if ruling.ask is not None:
-            rail, verdict = ruling.ask
-            if fresh:
-                if not report.was_asked(subject) and not self._approvals.approved(call, subject.text, elsewhere=True):
-                    self._approvals.ask(call, subject, rail, verdict)
-                    report.asked(subject)
-            elif not self._approvals.approved(call, subject.text):
-                return f"[withheld: {verdict.category or rail.name}]"
-        return ruling.text if ruling.text != subject.text else None
+            raise
+        finally:
+            await stream.drop()
+
+    def _outgoing(self, plans: Plans) -> Outgoing:
+        plan = plans["output"]
+        known = self._streams.get(id(plan))
+        if known is None:
+            known = self._streams[id(plan)] = Outgoing(plan, self.stream, refuses=self.on_block == "refuse")
+        return known
 
     async def _refused(
         self, call: ModelCall, refusal: Refusal, result: ModelResult | None, report: Report, emitted: bool = False
@@ -272,7 +236,7 @@ class Rails(Middleware):
             await call.emit(answer.as_chunk())
         return answer
 
-    def _may_ask(self, plans: Mapping[Place, Plan]) -> bool:
+    def _may_ask(self, plans: Plans) -> bool:
         plan = plans["output"]
         return any(rail.policy == "ask" for rail in (*plan.ordered, *plan.parallel))
 
@@ -285,11 +249,6 @@ class Rails(Middleware):
 
     def _put_back(self, value: Any, part: Any) -> Any:
         return {**value, **part} if isinstance(value, Mapping) and self.fields != "all" else part
-
-
-def _spoken(call: Mapping[str, Any]) -> str:
-    """A tool call of a message as one text."""
-    return f"{call.get('name')}\n{flat(call.get('args'))}"
 
 
 def _key(call: ModelCall) -> str:

@@ -12,7 +12,7 @@ from chainops.middleware.rails.judge import Plan
 from chainops.middleware.rails.rail import Rail
 from chainops.middleware.rails.verdict import PLACES, Place
 
-__all__ = ["Placing"]
+__all__ = ["Placing", "Plans"]
 
 Plans = Mapping[Place, Plan]
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["flat", "replaced", "role_of"]
+__all__ = ["flat", "replaced", "role_of", "talk_of", "texts_of", "with_arguments", "with_texts"]
+
+THOUGHTS = ("reasoning_content", "reasoning")
 
 # what stands under these keys of a content block is no text for a model
 NO_TEXT = frozenset({"type", "id", "index", "mime_type", "base64", "signature", "file_id", "call_id", "tool_call_id"})
@@ -62,3 +64,37 @@ def replaced(message: Any, text: str) -> Any:
     if extra:  # providers put tool calls, refusals and reasoning there too
         update["additional_kwargs"] = {}
     return message.model_copy(update=update)
+
+
+def talk_of(messages: Sequence[Any]) -> tuple[tuple[str, str], ...]:
+    """A conversation as role and text."""
+    return tuple((role_of(m), flat(m.content)) for m in messages)
+
+
+def texts_of(message: Any) -> dict[str, str]:
+    """The texts of an answer: its content under "", and its thoughts by their names."""
+    found = {"": flat(message.content)}
+    extras = message.additional_kwargs
+    found |= {name: extras[name] for name in THOUGHTS if isinstance(extras.get(name), str)}
+    return {name: text for name, text in found.items() if text}
+
+
+def with_texts(message: Any, texts: Mapping[str, str]) -> Any:
+    """The answer with these texts; its tool calls stay."""
+    update: dict[str, Any] = {"content": texts[""]} if "" in texts else {}
+    thoughts = {name: text for name, text in texts.items() if name}
+    if thoughts:
+        update["additional_kwargs"] = {**message.additional_kwargs, **thoughts}
+    return message.model_copy(update=update)
+
+
+def with_arguments(message: Any, calls: Sequence[Any]) -> Any:
+    """The answer with these tool calls, in every form that it carries them."""
+    from chainops.calls import tool_call_chunks
+
+    update: dict[str, Any] = {"tool_calls": list(calls), "additional_kwargs": dict(message.additional_kwargs)}
+    update["additional_kwargs"].pop("tool_calls", None)
+    changed = message.model_copy(update=update)
+    if hasattr(message, "tool_call_chunks"):
+        changed = changed.model_copy(update={"tool_call_chunks": tool_call_chunks(changed)})
+    return changed
