@@ -1,0 +1,272 @@
+"""Our trace beside OpenTelemetry, Langfuse, LangSmith, MLflow and Phoenix: CPU per span, bytes, what survives kill -9.
+
+``python tests/bench/bench_tracers.py [--peers FOLDER] [--rounds 7] [--spans 2000] [--json]``
+
+Each tracer runs in a process of its own, in the environment ``FOLDER/<name>`` (``make bench`` makes them); those that
+have none are reported as not run. Spans have 300 bytes in and 300 out, ten to a trace. OpenTelemetry, Langfuse and
+LangSmith send to a sink on loopback that answers 200 and keeps nothing: what they reach is "sent", not "durable".
+MLflow writes its own SQLite file.
+
+* cpu_us: CPU of the tracing process per span, all threads, flush included (a server's or sink's own is not in it)
+* rate: spans per second from the first one to the end of the flush
+* survived: share of the spans that had ended 0.5 s before ``kill -9`` and are there afterwards (ours and MLflow)
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAD = """
+import json, os, sys, time
+count, target, forever = int(sys.argv[1]), sys.argv[2], len(sys.argv) > 3
+pool, place = os.urandom(60_000).hex(), 0
+def text():  # 300 characters that no two spans share: what is sent compressed must not look smaller than it is
+    global place
+    place = (place + 311) % 119_000
+    return pool[place:place + 300]
+def measured(work, flush):
+    work(50); flush()
+    if forever:
+        ended = 0
+        while True:
+            work(10); ended += 10
+            print(ended, time.time(), flush=True)
+            time.sleep(0.01)
+    cpu, wall = time.process_time(), time.perf_counter()
+    work(count); flush()
+    print("RESULT " + json.dumps([(time.process_time() - cpu) / count * 1e6, count / (time.perf_counter() - wall)]))
+"""
+CLIENTS = {
+    "chainops": """
+import asyncio
+from chainops.calls import NodeCall, RunContext
+from chainops.middleware.trace import Trace
+trace = Trace(target)
+async def last(call): return {"text": text()}
+def call(run, parent):
+    return NodeCall(run=run, kind="node", name="n", path="n", engine=last, input={"text": text()}, parent=parent)
+async def go(n):
+    for i in range(n // 10):
+        run = RunContext(run_id=f"{time.time_ns():032x}", graph="bench")
+        async def body(outer):
+            for _ in range(9): await trace.wrap_node_call(call(run, outer), last)
+            return {"text": text()}
+        await trace.wrap_node_call(call(run, None), body)
+measured(lambda n: asyncio.run(go(n)), trace.flush)
+""",
+    "opentelemetry": """
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+provider = TracerProvider()
+provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=target + "/v1/traces"), max_queue_size=100000))
+tracer = provider.get_tracer("bench")
+def work(n):
+    for _ in range(n // 10):
+        with tracer.start_as_current_span("run") as outer:
+            outer.set_attribute("input.value", text())
+            for _ in range(9):
+                with tracer.start_as_current_span("node") as span:
+                    span.set_attribute("input.value", text()); span.set_attribute("output.value", text())
+            outer.set_attribute("output.value", text())
+measured(work, provider.force_flush)
+""",
+    "langfuse": """
+from langfuse import Langfuse
+client = Langfuse(public_key="pk", secret_key="sk", host=target, flush_at=512)
+def work(n):
+    for _ in range(n // 10):
+        with client.start_as_current_observation(name="run", as_type="span", input=text()) as outer:
+            for _ in range(9):
+                with client.start_as_current_observation(name="node", as_type="span", input=text()) as span:
+                    span.update(output=text())
+            outer.update(output=text())
+measured(work, client.flush)
+""",
+    "langsmith": """
+os.environ.update(LANGSMITH_TRACING="true", LANGSMITH_ENDPOINT=target, LANGSMITH_API_KEY="x")
+from langsmith import Client, trace
+client = Client(api_url=target, api_key="x")
+def work(n):
+    for _ in range(n // 10):
+        with trace("run", inputs={"text": text()}, client=client) as outer:
+            for _ in range(9):
+                with trace("node", inputs={"text": text()}, client=client) as span:
+                    span.end(outputs={"text": text()})
+            outer.end(outputs={"text": text()})
+measured(work, client.flush)
+""",
+    "mlflow": """
+import mlflow
+mlflow.set_tracking_uri("sqlite:///" + target)
+mlflow.set_experiment("bench")
+def work(n):
+    for _ in range(n // 10):
+        with mlflow.start_span("run") as outer:
+            outer.set_inputs({"text": text()})
+            for _ in range(9):
+                with mlflow.start_span("node") as span:
+                    span.set_inputs({"text": text()}); span.set_outputs({"text": text()})
+            outer.set_outputs({"text": text()})
+def flush():
+    try: mlflow.flush_trace_async_logging()
+    except Exception: pass
+measured(work, flush)
+""",
+}
+SENT_TO_A_SINK = ("opentelemetry", "langfuse", "langsmith")
+SLOW = {"mlflow": 10}
+"""Of so many times fewer spans: these take milliseconds for each."""
+COUNT = {"chainops": "SELECT count(*) FROM span WHERE status <> 'open'", "mlflow": "SELECT count(*) FROM spans"}
+
+
+class Sink(ThreadingHTTPServer):
+    """Answers everything with 200, and counts bytes."""
+
+    def __init__(self) -> None:
+        sink = self
+        self.bytes = 0
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *args: Any) -> None:
+                return
+
+            def do_GET(self) -> None:
+                self.answer()
+
+            def do_POST(self) -> None:
+                sink.bytes += len(self.rfile.read(int(self.headers.get("content-length") or 0)))
+                self.answer()
+
+            do_PATCH = do_POST
+
+            def answer(self) -> None:
+                self.send_response(200)
+                self.send_header("content-length", "2")
+                self.end_headers()
+                self.wfile.write(b"{}")
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+
+
+def python_of(name: str, peers: Path | None) -> str | None:
+    if name == "chainops":
+        return sys.executable
+    found = peers / name / "bin" / "python" if peers is not None else None
+    return str(found) if found is not None and found.exists() else None
+
+
+def start(name: str, python: str, spans: int, target: str, *more: str) -> subprocess.Popen[str]:
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT) if name == "chainops" else "",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+    program = HEAD + CLIENTS[name]
+    return subprocess.Popen(
+        [python, "-c", program, str(spans), target, *more],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+
+
+def once(name: str, python: str, spans: int, sink: Sink, folder: Path) -> tuple[float, float, float]:
+    """CPU us per span, spans per second, bytes per span."""
+    path = folder / f"{name}{time.time_ns()}.db"
+    before = sink.bytes
+    process = start(name, python, spans, sink.url if name in SENT_TO_A_SINK else str(path))
+    out, error = process.communicate(timeout=600)
+    line = next((line for line in out.splitlines() if line.startswith("RESULT ")), None)
+    if line is None:
+        raise RuntimeError(error.strip().splitlines()[-1] if error.strip() else f"ended with {process.returncode}")
+    cpu, rate = json.loads(line[7:])
+    size = sum(file.stat().st_size for file in folder.glob(path.name + "*"))
+    return cpu, rate, (sink.bytes - before if name in SENT_TO_A_SINK else size) / (spans + 50)
+
+
+def killed(name: str, python: str, folder: Path) -> float | None:
+    """Share of the spans that had ended 0.5 s before the kill and are in the file."""
+    if name not in COUNT:
+        return None
+    path = folder / f"{name}-kill.db"
+    process = start(name, python, 0, str(path), "forever")
+    assert process.stdout is not None
+    until, marks = time.monotonic() + 60, []
+    while time.monotonic() < until:
+        line = process.stdout.readline().split()
+        if len(line) == 2:
+            marks.append((int(line[0]), float(line[1])))
+            if marks[-1][1] - marks[0][1] > 3:
+                break
+        elif not line:
+            break
+    now = time.time()
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    old = max((ended for ended, at in marks if at < now - 0.5), default=0)
+    with sqlite3.connect(path) as db:
+        there = db.execute(COUNT[name]).fetchone()[0] - 50
+    db.close()
+    return min(1.0, max(0, there) / old) if old else None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--peers", type=Path)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--spans", type=int, default=2000)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    sink, report = Sink(), dict[str, Any]()
+    pythons = {name: python_of(name, options.peers) for name in CLIENTS}
+    found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in CLIENTS}
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        for _ in range(options.rounds):
+            for name, python in pythons.items():
+                if python is None or name in report:
+                    continue
+                try:
+                    found[name].append(once(name, python, options.spans // SLOW.get(name, 1), sink, folder))
+                except (RuntimeError, subprocess.TimeoutExpired) as error:
+                    report[name] = {"not run": str(error)}
+        for name, python in pythons.items():
+            if python is None:
+                report[name] = {"not run": f"no environment {name!r}: --peers FOLDER"}
+            elif name not in report:
+                cpu, rate, size = (statistics.median(values) for values in zip(*found[name], strict=True))
+                report[name] = {"cpu_us": cpu, "rate": rate, "bytes": size, "survived": killed(name, python, folder)}
+    mine = report["chainops"]
+    for row in report.values():
+        if "cpu_us" in row:
+            row["cpu / ours"] = row["cpu_us"] / mine["cpu_us"]
+    if options.json:
+        print(json.dumps(report))
+        return
+    for name, row in report.items():
+        shown = "  ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items())
+        print(f"{name:14} {shown}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,225 @@
+"""What is measured: scripts, their figures, and what each aims at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number of a script's JSON.
+
+    Args:
+        path: keys, joined by " > "; a number picks from a list.
+        label: what it is.
+        unit: "x" for a ratio.
+        aim: from the project's issues; None: there is none.
+        better: which way is better.
+    """
+
+    path: str
+    label: str
+    unit: str = "x"
+    aim: float | None = None
+    better: Literal["lower", "higher", "equal"] = "lower"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A script in ``tests/bench``.
+
+    Args:
+        name: for ``ONLY=``.
+        gain: what a user has of it.
+        figures: what is shown; none: the script's own text.
+        args, quick: arguments of a full and of a quick run; None: not run when quick.
+        repeat: runs, each in a process of its own.
+        peers: environments that it can use; "{peers}" and "{python:NAME}" in the arguments.
+        plot: what is drawn: "bars" of the figures, or the "series" of the growth script.
+    """
+
+    name: str
+    gain: str
+    figures: tuple[Figure, ...] = ()
+    script: str = ""
+    args: tuple[str, ...] = ()
+    quick: tuple[str, ...] | None = ()
+    repeat: int = 3
+    peers: tuple[str, ...] = ()
+    plot: str = "bars"
+    seconds: int = 600
+    notes: str = field(default="")
+
+
+PIPELINE = (
+    Figure("5 layers > cpu_ratio", "five layers / bare graph", aim=1.05),
+    Figure("trace > cpu_ratio", "full tracing / bare graph", aim=1.10),
+    Figure("null callback handler (async) > cpu_ratio", "LangChain callback handler that does nothing, async / bare"),
+    Figure("null callback handler (sync) > cpu_ratio", "the same, sync / bare"),
+)
+INTERCEPTION = tuple(
+    Figure(f"agent > {n} {who}", f"create_agent, {n} {what} / bare agent")
+    for n in (1, 5, 10)
+    for who, what in (
+        ("layers", "of our layers"),
+        ("LangChain, wrap hook", "of LangChain's middleware, wrap hook"),
+        ("LangChain, node hook", "of LangChain's middleware, node hook"),
+    )
+)
+TRACERS = tuple(
+    Figure(f"{name} > {key}", f"{name}: {what}", unit)
+    for key, what, unit in (
+        ("cpu / ours", "CPU per span / ours", "x"),
+        ("rate", "spans per second", "1/s"),
+        ("bytes", "bytes per span, stored or sent", "B"),
+        ("survived", "share that survives kill -9", ""),
+    )
+    for name in ("chainops", "opentelemetry", "langfuse", "langsmith", "mlflow")
+    if key != "survived" or name in ("chainops", "mlflow")
+)
+BENCHES = (
+    Bench(
+        "pipeline",
+        "layers around every node cost nothing that can be felt",
+        PIPELINE,
+        args=("--rounds", "40"),
+        quick=("--rounds", "8"),
+    ),
+    Bench(
+        "interception",
+        "layers cost less than LangChain's own middleware and callbacks",
+        (
+            Figure("graph > 10 layers", "ten nodes, 10 layers / bare graph", aim=1.05),
+            Figure("graph > a callback handler, async", "ten nodes, a callback handler, async / bare graph"),
+            *INTERCEPTION,
+        ),
+        args=("--rounds", "20"),
+        quick=("--rounds", "5"),
+    ),
+    Bench(
+        "tracer",
+        "a span costs microseconds and is on disk 20 ms later",
+        (
+            Figure("caller_us_per_span > median", "CPU on the calling thread, per span", "us", 5),
+            Figure("total_cpu_us_per_span > median", "CPU of the process, per span", "us", 15),
+            Figure("durable_ratio_writer > median", "durable rows / raw executemany", "x", 0.6, "higher"),
+            Figure("kill_9 > oldest_lost_ms > worst", "kill -9: oldest span lost", "ms", 25),
+        ),
+        quick=("--rounds", "1"),
+    ),
+    Bench(
+        "tracers",
+        "a trace without a server costs less than sending spans to one",
+        TRACERS,
+        args=("--peers", "{peers}", "--rounds", "7"),
+        quick=("--rounds", "2"),
+        repeat=1,
+        peers=("opentelemetry", "langfuse", "langsmith", "mlflow"),
+        seconds=900,
+    ),
+    Bench(
+        "cache",
+        "a known answer comes at once",
+        (
+            Figure(
+                "LangGraph's async SqliteCache hit / exact hit at the node > ratio, wall",
+                "LangGraph's SqliteCache hit / ours, at a node",
+                "x",
+                10,
+                "higher",
+            ),
+            Figure("bare diskcache get / LRU get > ratio, wall", "bare diskcache get / our LRU", "x", 2, "higher"),
+            Figure("writes > ours on the caller's path, us", "a write, on the caller's path", "us", 20),
+            Figure("1,000 equal calls at once > model ran", "1,000 equal calls at once: the model ran", "times", 1),
+        ),
+        args=("--rounds", "40"),
+        quick=("--rounds", "10"),
+    ),
+    Bench("semantic_cache", "answers by meaning, with a bound on wrong ones", quick=None, repeat=1, plot=""),
+    Bench("embeddings", "vectors without torch", quick=None, repeat=1, plot=""),
+    Bench(
+        "gate",
+        "a guarded stream flows",
+        (
+            Figure("0 > us_per_token", "words, per token", "us", 5),
+            Figure("0 > at_once", "words that leave at once", "", 1.0, "higher"),
+            Figure("1 > us_per_token", "numbers, per token", "us", 5),
+        ),
+    ),
+    Bench(
+        "limits",
+        "many can wait, in order, for little",
+        (
+            Figure("asyncio-throttle CPU / ours", "asyncio-throttle's CPU / ours, 1,000 waiters", "x", 4, "higher"),
+            Figure("waiters > ours > overtakes", "late arrivals that overtake, ours", "", 0),
+            Figure("waiters > asyncio-throttle > overtakes", "late arrivals that overtake, asyncio-throttle", ""),
+            Figure("waiters > aiolimiter > overtakes", "late arrivals that overtake, aiolimiter", ""),
+            Figure("waiters > ours > most_in_1_s", "most in one second, limit 200, ours", "", 204),
+            Figure("waiters > aiolimiter > most_in_1_s", "most in one second, limit 200, aiolimiter", ""),
+            Figure("layer_us", "a call that need not wait", "us"),
+        ),
+        args=("--rounds", "1"),
+        quick=("--rounds", "1"),
+    ),
+    Bench(
+        "gateway",
+        "routing, retries and limits in front of every call",
+        (
+            Figure("decision_us, new question", "a decision, new question", "us", 50),
+            Figure("limits + route + retry, us", "limits, route and retry on the good path", "us", 30),
+            Figure("LiteLLM / ours", "LiteLLM's Router, mocked / ours", "x", None, "higher"),
+            Figure(
+                "answered in time, 30 % of one deployment failing",
+                "answered in time while one deployment fails 30 %",
+                "",
+                0.999,
+                "higher",
+            ),
+        ),
+        args=("--peer", "{python:litellm}"),
+        quick=("--rounds", "5"),
+        peers=("litellm",),
+    ),
+    Bench("budgets", "budgets that hold across processes", quick=None, repeat=1, plot=""),
+    Bench(
+        "prompts",
+        "versions and labels cost nothing per call",
+        (
+            Figure("cached render / bare compiled template", "cached render / bare Jinja template", "x", 1.5),
+            Figure("compiling per call / cached render", "compiling per call / cached render", "x", 40, "higher"),
+            Figure("resolve a label, us", "resolving a label", "us", 20),
+        ),
+    ),
+    Bench("compress", "long prompts get shorter and keep the answer", quick=None, repeat=1, plot=""),
+    Bench("rails", "rails on every node", quick=None, repeat=1, plot=""),
+    Bench("pii", "personal data found in time", quick=None, repeat=1, plot=""),
+    Bench(
+        "engine",
+        "many calls to a local model at once",
+        args=("--size", "26MB", "--rounds", "1", "--calls", "1", "8", "32"),
+        quick=None,
+        repeat=1,
+        plot="",
+        seconds=900,
+    ),
+    Bench(
+        "cli",
+        "the command line answers at once",
+        (
+            Figure("chainops --help > ratio", "chainops --help / a bare Typer program's", "x", 1.5),
+            Figure("chainops --version > ratio", "chainops --version / the same", "x", 1.0),
+        ),
+        quick=("--rounds", "5"),
+    ),
+    Bench("footprint", "what is installed and loaded", quick=(), repeat=1, plot=""),
+    Bench(
+        "growth",
+        "it stays so when there is more",
+        args=("--spans", "1e3,1e4,1e5,1e6"),
+        quick=("--quick",),
+        repeat=1,
+        plot="series",
+        seconds=1200,
+    ),
+)
