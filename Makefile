@@ -11,7 +11,7 @@ export HF_HUB_OFFLINE := 1
 export NEMO_GUARDRAILS_NO_USAGE_STATS := 1
 export LANGSMITH_TRACING := false
 
-.PHONY: help demo test install install-demo embedder lint format bench binary test-binary binary-lock lock clean
+.PHONY: help demo test install install-demo embedder lint format bench bench-check binary test-binary binary-lock lock clean
 
 help: ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -56,17 +56,11 @@ format: install ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: install ## Print what pipeline and trace cost, as ratios
-	$(BIN)/python tests/bench/bench_pipeline.py
-	$(BIN)/python tests/bench/bench_tracer.py
-	$(BIN)/python tests/bench/bench_cli.py
-	$(BIN)/python tests/bench/bench_prompts.py
-	$(BIN)/python tests/bench/bench_embeddings.py
-	$(BIN)/python tests/bench/bench_semantic_cache.py
-	$(BIN)/python tests/bench/bench_cache.py
-	$(BIN)/python tests/bench/bench_gate.py
-	$(BIN)/python tests/bench/bench_limits.py
-	$(BIN)/python tests/bench/bench_gateway.py
+bench: install ## Measure everything beside its peers, and draw it: ONLY="cache limits", QUICK=1
+	$(BIN)/python tests/bench/report $(if $(QUICK),--quick) $(foreach name,$(ONLY),--only $(name))
+
+bench-check: install ## Count instructions of the hot paths, beside the baseline (needs valgrind; for a nightly job)
+	$(BIN)/python tests/bench/instructions.py
 
 TOOLS := build/binary/tools
 BINARY_EXTRAS := --extra rails --extra onnx --extra server --extra bundle

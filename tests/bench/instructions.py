@@ -2,7 +2,7 @@
 
 ``python tests/bench/instructions.py [--update] [--json]``. Each path runs 100 and 1,100 times in a process of its own
 under ``valgrind --tool=callgrind``; the difference is what 1,000 take. Compared with ``instructions.json``, which holds
-a baseline per Python version and architecture: exit code 1 when a path takes 5 % more. ``--update`` writes the baseline.
+a baseline per Python version and architecture: exit code 1 when a path takes 5 % more. ``--update`` writes it.
 Without valgrind, or without a baseline for this Python, it says so and checks nothing. By hand or in a nightly job;
 some minutes.
 """
