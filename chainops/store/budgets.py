@@ -155,9 +155,10 @@ class BudgetFile:
 
     def _ask(self, work: Callable[[sqlite3.Connection], Any]) -> Future[Any]:
         answer: Future[Any] = Future()
+        if self._pid != os.getpid():  # a fork took the lock and the queue along, but not the thread
+            self._lock, self._waiting = threading.Lock(), queue.SimpleQueue()
+            self._thread, self._pid = None, os.getpid()
         with self._lock:
-            if self._pid != os.getpid():  # a fork took the lock and the queue along, but not the thread
-                self._pid, self._thread, self._waiting = os.getpid(), None, queue.SimpleQueue()
             self._waiting.put((work, answer))
             if self._thread is None:
                 self._thread = threading.Thread(

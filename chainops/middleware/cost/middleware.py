@@ -142,6 +142,8 @@ class Cost(Middleware):
             return {"unknown": "the call ended before its usage was known"} if begun else {}
         try:
             usage = None if result is None else Usage.of(result.message)
+            if result is not None and _was_cached(result):
+                usage, seconds = Usage(), 0.0
             rates = price.rates if result is not None else _by_time(price)
             micro = self.exchange.micro(cost_micro(rates, usage, seconds), price.currency)
             if micro is None:
@@ -169,6 +171,12 @@ class _Passed:
     async def __call__(self, chunk: Any) -> None:
         self.any = True
         await self.emit(chunk)
+
+
+def _was_cached(result: ModelResult) -> bool:
+    """True for an answer from LangChain's own cache: it marks the usage of the first one."""
+    told: Mapping[str, Any] = result.message.usage_metadata or {}
+    return told.get("total_cost") == 0
 
 
 def _by_time(price: Price) -> dict[str, Any]:

@@ -60,7 +60,11 @@ class Decider:
         """Rules first, then difficulty, then what is left of the budget."""
         alias = self.gateway.alias(name)
         if not alias.tiers:
-            return Decision(alias, self.gateway.plan(name), reason=alias.strategy)
+            ones = self.gateway.plan(name)
+            if any(one.cost is not None for one in ones) and _is_short_of_money(call):
+                ones.sort(key=lambda one: float("inf") if one.cost is None else one.cost)
+                return Decision(alias, ones, reason="budget")
+            return Decision(alias, ones, reason=alias.strategy)
         text = question_of(call)
         rule = None
         for one in alias.rules:

@@ -134,3 +134,14 @@ async def test_a_server_of_ones_own_has_no_list_price_whatever_its_model_is_call
     assert note["cost"] == {"unknown": "no price for 'large'"}
     with sqlite3.connect(db) as connection:
         assert connection.execute("SELECT count(*) FROM artifact WHERE name='genai-prices'").fetchone()[0] == 1
+
+
+async def test_without_tiers_the_cheapest_deployment_is_the_cheap_way(serve, desk, db):
+    app, graph = desk(
+        serve("a"), serve("b"), {"period": "year", "soft": "0.3"}, alias={"deployments": ["large", "small"]}
+    )
+    (route,) = (layer for layer in app.pipeline.middleware if layer.name == "route")
+    route.gateway.deployments["small"].cost, route.gateway.deployments["large"].cost = 1000.0, 10_000.0
+    async with opened(app):
+        assert [await run(graph) for _ in range(4)] == ["from b", "from b", "from a", "from a"]
+    assert [note["route"]["reason"] for note in notes(db)] == ["order", "order", "budget", "budget"]

@@ -189,3 +189,20 @@ def test_it_must_be_the_innermost_layer(cost):
 
     with pytest.raises(SetupError, match=r"'retry' .* must come before 'cost'"):
         Pipeline([cost(), Retry()])
+
+
+async def test_an_answer_from_langchains_own_cache_costs_nothing(price, cost):
+    from langchain_core.caches import InMemoryCache
+
+    price("scripted", input="1", output="2", thousand_calls="0")
+    model = ScriptedModel([answer()], cache=InMemoryCache())
+
+    async def engine(call):
+        return ModelResult(message=await model.ainvoke("hi"))
+
+    seen = []
+    for _ in range(2):
+        call = model_call(engine=engine)
+        await Pipeline([cost()]).run(call)
+        seen.append(noted(call)["micro"])
+    assert seen == [1200, 0]
