@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         QueueFull,
         Truncated,
     )
+    from chainops.engines.llama.lease import set_memory_budget
     from chainops.engines.llama.model_file import ModelFile, check_model_file
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "QueueFull",
     "Truncated",
     "check_model_file",
+    "set_memory_budget",
 ]
 
 _HOMES = {
@@ -42,6 +44,7 @@ _HOMES = {
     "QueueFull": "failures",
     "Truncated": "failures",
     "check_model_file": "model_file",
+    "set_memory_budget": "lease",
 }
 
 

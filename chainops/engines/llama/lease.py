@@ -6,15 +6,22 @@ import atexit
 import os
 import threading
 import weakref
+from contextlib import suppress
 
 from chainops.engines.llama.failures import ModelClosed
 from chainops.engines.llama.loading import ModelOptions
 from chainops.engines.llama.session import Session
+from chainops.errors import ChainopsError, SetupError
 
-__all__ = ["Lease"]
+__all__ = ["Lease", "set_memory_budget"]
+
+UNLOAD_SECONDS = 60.0
 
 _sessions: dict[tuple[int, ModelOptions], Session] = {}
 _registry_lock = threading.RLock()
+_alive: weakref.WeakSet[Session] = weakref.WeakSet()  # those that only drain, too
+_room_lock = threading.Lock()
+_budget: int | None = None
 
 
 def _forget(session: Session) -> None:
@@ -22,6 +29,52 @@ def _forget(session: Session) -> None:
         for key, other in list(_sessions.items()):
             if other is session:
                 del _sessions[key]
+
+
+def set_memory_budget(size: int | None) -> None:
+    """Let all models of this process together take at most ``size`` bytes (None: no bound but the machine's).
+
+    Where another model would exceed it, models that nothing runs on are unloaded, the one that was used longest ago
+    first; their next call loads them again. If that is not enough, loading fails with ``setup.model_memory``. Counted
+    are weights, caches and kept prefixes, as estimated before loading.
+    """
+    global _budget  # noqa: PLW0603 - there is one memory
+    if size is not None and size < 1:
+        raise SetupError(f"A memory budget of {size} bytes holds nothing", hint="Give more.", code="setup.option")
+    _budget = size
+
+
+def _make_room(session: Session, need: int) -> None:
+    """Unload idle models until ``need`` more bytes are within the budget.
+
+    Raises:
+        SetupError: code ``setup.model_memory``.
+    """
+    with _room_lock:
+        stuck: set[Session] = set()
+        if _budget is not None and need > _budget:
+            raise _too_much(need, 0, _budget)
+        while _budget is not None:
+            others = [other for other in list(_alive) if other.pid == os.getpid() and other is not session]
+            taken = sum(other.need for other in others)
+            if taken + need <= _budget:
+                break
+            idle = [other for other in others if other.need and not other.stats.running and other not in stuck]
+            if not idle:
+                raise _too_much(need, taken, _budget)
+            oldest = min(idle, key=lambda other: other.last_used)
+            stuck.add(oldest)  # if it does not leave now, it will not
+            with suppress(ChainopsError, TimeoutError):
+                oldest.unload().result(UNLOAD_SECONDS)
+        session.need = need
+
+
+def _too_much(need: int, taken: int, budget: int) -> SetupError:
+    return SetupError(
+        f"The model needs about {need:,} bytes; others take {taken:,} of the budget of {budget:,}",
+        hint="Raise set_memory_budget(), or give a smaller n_ctx, n_parallel or n_kept.",
+        code="setup.model_memory",
+    )
 
 
 @atexit.register
@@ -58,7 +111,8 @@ class Lease:
         with _registry_lock:
             session = _sessions.get(key)
             if session is None or not session.usable:
-                session = _sessions[key] = Session(options, _forget)
+                session = _sessions[key] = Session(options, _forget, _make_room)
+                _alive.add(session)
             session.leases.add(id(self))
             self._held[key] = session
             return session

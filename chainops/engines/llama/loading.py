@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -75,8 +76,11 @@ class Loaded:
     file: ModelFile
 
 
-def load(options: ModelOptions) -> Loaded:
+def load(options: ModelOptions, make_room: Callable[[int], None] = lambda _need: None) -> Loaded:
     """Load the model; takes from milliseconds to minutes and blocks.
+
+    Args:
+        make_room: is told how many bytes will be taken before they are, and may refuse.
 
     Raises:
         SetupError: any code that begins with ``setup.model``, ``setup.gpu``, ``setup.chat_template``,
@@ -116,6 +120,7 @@ def load(options: ModelOptions) -> Loaded:
         kv_type=options.kv_type,
         n_draft=options.n_draft,
     )
+    make_room(room.need)
     native = Native(Path(options.path), context)
 
     def tokenize(text: str, special: bool, start: bool) -> list[int]:

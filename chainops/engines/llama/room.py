@@ -27,12 +27,14 @@ class Room:
         n_cells: tokens of all calls together.
         n_kept: tokens of finished calls that are kept outside of it.
         unified: all calls share the cells; else each has ``n_ctx`` of its own.
+        need: bytes of memory, estimated.
     """
 
     n_ctx: int
     n_cells: int
     n_kept: int
     unified: bool
+    need: int
 
 
 def plan_room(
@@ -72,9 +74,9 @@ def plan_room(
         if kept is None and cells < min(wanted, 2 * n_ctx):
             kept = 0  # memory is short
     unified = layout == "unified" or (layout == "auto" and (n_cells is not None or cells < wanted or n_parallel == 1))
-    plan = Room(n_ctx=n_ctx, n_cells=cells, n_kept=cells if kept is None else kept, unified=unified)
-    check_memory(file, n_ctx, cells=cells, kept=plan.n_kept, on_gpu=on_gpu, value_bytes=KV_BYTES[kv_type])
-    return plan
+    kept = cells if kept is None else kept
+    need = check_memory(file, n_ctx, cells=cells, kept=kept, on_gpu=on_gpu, value_bytes=KV_BYTES[kv_type])
+    return Room(n_ctx=n_ctx, n_cells=cells, n_kept=kept, unified=unified, need=need)
 
 
 def fitting_cells(
@@ -106,8 +108,10 @@ def fitting_cells(
 
 def check_memory(
     file: ModelFile, n_ctx: int, *, cells: int = 0, kept: int = 0, on_gpu: float = 0.0, value_bytes: float = 2
-) -> None:
+) -> int:
     """Refuse a context that cannot fit, before llama.cpp allocates it and the system kills the process.
+
+    Returns the bytes that it needs.
 
     The estimate is file size plus key-value cache of ``cells`` tokens (0: ``n_ctx``), each times ``1 - on_gpu``, and
     what is kept of ``kept`` tokens.
@@ -120,7 +124,7 @@ def check_memory(
     need = int((file.size + per_token * cells) * (1 - on_gpu)) + per_token * kept
     room = available_memory()
     if room is None or need <= room:
-        return
+        return need
     share = (cells * (1 - on_gpu) + kept) / n_ctx  # of memory per token of context
     fits = int(max(room - file.size * (1 - on_gpu), 0) / (max(per_token, 1) * share))
     raise SetupError(

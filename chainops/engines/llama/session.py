@@ -7,43 +7,27 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import os
 import queue
 import threading
+import time
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from chainops.engines.llama.failures import ModelClosed, ModelTimeout, QueueFull
 from chainops.engines.llama.kept import Kept
 from chainops.engines.llama.loading import Loaded, ModelOptions, load
 from chainops.engines.llama.request import Ask, Event, Finished, Request
 from chainops.engines.llama.stats import Stats
+from chainops.engines.llama.tasks import Task, Unload
 from chainops.engines.llama.worker import Worker
 from chainops.errors import CallError, ChainopsError
 
-__all__ = ["Session", "Task"]
+__all__ = ["Session"]
 
 Result = TypeVar("Result")
-
-
-class Task(Generic[Result]):
-    """Something that the model's thread does between two steps."""
-
-    def __init__(self, work: Callable[[Worker], Result]) -> None:
-        self.future: Future[Result] = Future()
-        self._work = work
-
-    def give(self, worker: Worker) -> None:
-        """Do it."""
-        try:
-            self.future.set_result(self._work(worker))
-        except Exception as error:  # noqa: BLE001 - told to whoever waits
-            self.future.set_exception(error)
-
-    def deliver(self, error: BaseException) -> None:
-        """Tell that it will not be done."""
-        self.future.set_exception(error)
 
 
 class Session:
@@ -52,14 +36,23 @@ class Session:
     Args:
         options: which model, opened how.
         failed: is told when the model cannot be loaded.
+        make_room: is told how many bytes it will take, before they are.
     """
 
-    def __init__(self, options: ModelOptions, failed: Callable[[Session], None] = lambda _session: None) -> None:
+    def __init__(
+        self,
+        options: ModelOptions,
+        failed: Callable[[Session], None] = lambda _session: None,
+        make_room: Callable[[Session, int], None] = lambda _session, _need: None,
+    ) -> None:
         self.options = options
         self.stats = Stats()
         self.leases: set[int] = set()
+        self.pid = os.getpid()
+        self.need = 0  # bytes that the model takes, estimated; set by make_room
+        self.last_used = time.monotonic()
         self.failure: ChainopsError | None = None
-        self._failed = failed
+        self._failed, self._make_room = failed, make_room
         self._loaded: Loaded | None = None
         self._pinned: list[Kept] = []
         self._ready = threading.Event()
@@ -152,6 +145,12 @@ class Session:
         self._put(task)
         return task.future
 
+    def unload(self) -> Future[bool]:
+        """Take the model out of memory unless something runs; the next call loads it again. False: something runs."""
+        task = Unload()
+        self._put(task)
+        return task.future
+
     def wait_until_loaded(self) -> None:
         """Block until the model is there.
 
@@ -200,6 +199,7 @@ class Session:
                 raise ModelClosed
             if isinstance(item, Request) and (waiting := self.waiting) >= self.options.max_waiting:
                 raise QueueFull(waiting)
+            self.last_used = time.monotonic()
             self._inbox.put(item)
 
     def _run(self) -> None:
@@ -224,7 +224,7 @@ class Session:
         self._refuse_waiting(ModelClosed())
 
     def _load(self) -> Worker:
-        loaded = load(self.options)
+        loaded = load(self.options, lambda need: self._make_room(self, need))
         worker = Worker(loaded, self.stats)
         for kept in self._pinned:
             worker.kept.add(kept.adapters, kept.tokens, kept.state, pinned=True)
@@ -242,6 +242,9 @@ class Session:
             self._loaded = self._worker = None
             self._pinned = worker.kept.pinned
             native.close()
+            self.need = 0
+        if worker.leaving is not None:
+            worker.leaving.set_result(True)
 
     def _serve(self, worker: Worker) -> None:
         """Answer until the end, or until nobody has asked for ``idle_seconds``."""
@@ -259,6 +262,8 @@ class Session:
                 if item is None:
                     return True
                 item.give(worker)
+                if worker.leaving is not None:
+                    return False
         except queue.Empty:
             return worker.busy or self._ending
 
@@ -268,7 +273,7 @@ class Session:
             failure = CallError(f"Loading failed: {type(error).__name__}: {error}", code="call.model_load")
             failure.__cause__ = error
         with self._lock:
-            self.failure = failure
+            self.failure, self.need = failure, 0
         self._ready.set()
         self._failed(self)
         if item is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import time
+from concurrent.futures import Future
 from typing import Literal
 
 import numpy as np
@@ -50,6 +51,7 @@ class Worker:
         self._residents = Residents(loaded.native)
         self._running = self._residents.running
         self._outbox = Outbox()
+        self.leaving: Future[bool] | None = None  # somebody waits until the model is unloaded
         self._blocked = False  # the first that waits did not fit, and nothing changed since
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -140,3 +140,52 @@ async def test_a_swap_leaves_the_old_model_to_others_who_use_it(chain: Chain, ch
     assert (await other.ainvoke("hi")).content == "Hello world!"
     assert (await model.ainvoke("hi")).content == "another"
     other.close()
+
+
+@pytest.fixture
+def budget() -> Iterator[Callable[[int | None], None]]:
+    from chainops.engines.llama import set_memory_budget
+
+    yield set_memory_budget
+    set_memory_budget(None)
+
+
+async def test_models_share_a_memory_budget_and_the_one_used_longest_ago_goes(
+    chain: Chain, budget: Callable[[int | None], None]
+) -> None:
+    first, second, third = (chain([piece, b"x"]) for piece in (b"one", b"two", b"three"))
+    await first.ainvoke("hi")
+    each = first.session.need
+    budget(int(2.5 * each))
+    await second.ainvoke("hi")
+    await first.ainvoke("hi")
+    assert (await third.ainvoke("hi")).content == "threex"
+    assert [model.session.need > 0 for model in (first, second, third)] == [True, False, True]
+    assert (await second.ainvoke("hi")).content == "twox"
+    assert [model.session.need > 0 for model in (first, second, third)] == [False, True, True]
+    assert [model.session.stats.loads for model in (first, second, third)] == [1, 2, 1]
+
+
+async def test_a_model_that_answers_is_not_unloaded_for_another(
+    chain: Chain, budget: Callable[[int | None], None]
+) -> None:
+    from chainops.errors import SetupError
+
+    first = chain(HELLO, loop=True, context=8192, n_ctx=8192, max_tokens=None, n_kept=0)
+    stream = first.astream("hi")
+    await anext(stream)
+    budget(int(1.5 * first.session.need))
+    second = chain([b"an", b"other"], context=8192, n_ctx=8192, n_kept=0)
+    with pytest.raises(SetupError, match="of the budget of") as caught:
+        await second.ainvoke("hi")
+    assert caught.value.code == "setup.model_memory"
+    assert (await anext(stream)).content
+    await stream.aclose()
+    assert (await second.ainvoke("hi")).content == "another"
+
+
+def test_a_budget_that_holds_nothing_is_refused(budget: Callable[[int | None], None]) -> None:
+    from chainops.errors import SetupError
+
+    with pytest.raises(SetupError, match="holds nothing"):
+        budget(0)
