@@ -81,7 +81,7 @@ binary-lock: $(TOOLS)/.done ## Write the versions of Debian's packages in the bi
 
 lock: ## Write the exact versions anew (needs uv)
 	uv pip compile --quiet pyproject.toml --extra llama --generate-hashes --no-emit-index-url --no-annotate --no-header --universal --python-version 3.11 --output-file requirements/demo.txt
-	uv pip compile --quiet pyproject.toml --extra llama --extra dev --constraint requirements/demo.txt --generate-hashes --no-emit-index-url --no-annotate --no-header --universal --python-version 3.11 --output-file requirements/dev.txt
+	uv pip compile --quiet pyproject.toml --extra llama --extra dev --extra rails --extra bundle --constraint requirements/demo.txt --generate-hashes --no-emit-index-url --no-annotate --no-header --universal --python-version 3.11 --output-file requirements/dev.txt
 	uv pip compile --quiet pyproject.toml $(BINARY_EXTRAS) --constraint requirements/demo.txt --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 --python-platform x86_64-manylinux_2_28 --output-file requirements/binary.txt
 	uv pip compile --quiet .ci/binary/tools.in --generate-hashes --no-emit-index-url --no-annotate --no-header --universal --python-version 3.11 --output-file .ci/binary/tools.txt
 
