@@ -87,6 +87,7 @@ def add(
     cache_write: Annotated[str | None, typer.Option(help="Per million tokens written into the cache.")] = None,
     reasoning: Annotated[str | None, typer.Option(help="Per million tokens of reasoning.")] = None,
     hour: Annotated[str | None, typer.Option(help="Per hour of work of the machine.")] = None,
+    second: Annotated[str | None, typer.Option(help="Per second of work of the machine.")] = None,
     kwh: Annotated[str | None, typer.Option(help="Per kWh, with --watts.")] = None,
     watts: Annotated[int | None, typer.Option(min=1, help="What the machine draws while it works.")] = None,
     slots: Annotated[int | None, typer.Option(min=1, help="So many calls share the machine.")] = None,
@@ -105,7 +106,7 @@ def add(
 
     given: dict[str, Any] = {
         **{"input": input_, "output": output, "cached_input": cached_input, "cache_write": cache_write},
-        **{"reasoning": reasoning, "hour": hour, "kwh": kwh, "watts": watts, "slots": slots},
+        **{"reasoning": reasoning, "hour": hour, "second": second, "kwh": kwh, "watts": watts, "slots": slots},
         **{"thousand_calls": thousand_calls, "from": since},
     }
     given = {key: value for key, value in given.items() if value is not None}

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from chainops.costing import check_book, micro_of
+from chainops.costing.money import decimal_of
 from chainops.costing.rates import OTHER_KEYS, TOKEN_KEYS
 from chainops.errors import SetupError
 from chainops.store.artifacts import Artifacts, ArtifactVersion
@@ -52,11 +53,13 @@ def read_book(file: Path) -> dict[str, Any]:
 
 def entry_of(model: str = "", *, provider: str = "", source: str = "", **price: Any) -> dict[str, Any]:
     """A model with one price, as a book has it. ``from`` is a date; ``watts`` and ``slots`` are whole numbers; the
-    others are amounts in units of the currency, per million tokens, 1,000 calls, hour or kWh.
+    others are amounts in units of the currency, per million tokens, 1,000 calls, hour, second or kWh.
     """
     row: dict[str, Any] = {}
     for key, value in price.items():
-        if key in _MONEY:
+        if key == "second":
+            row["hour"] = micro_of(decimal_of(value, f"{model}: {key}") * 3600, f"{model}: {key}")
+        elif key in _MONEY:
             row[key] = micro_of(value, f"{model}: {key}")
         elif key in OTHER_KEYS:
             row[key] = value

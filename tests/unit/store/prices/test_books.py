@@ -117,6 +117,10 @@ def test_prices_that_are_added_at_once_are_all_kept(db):
     assert len(kept) == 13
 
 
+def test_a_price_by_the_second_is_one_by_the_hour():
+    assert entry_of("m", second="0.0005")["prices"] == [{"hour": 1_800_000}]
+
+
 def test_a_file_has_amounts_in_units_and_stays_exact(tmp_path):
     file = tmp_path / "prices.toml"
     file.write_text(
