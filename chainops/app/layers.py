@@ -40,6 +40,12 @@ def _cache(settings: Settings) -> Middleware:
     return build(settings)
 
 
+def _pii(settings: Settings) -> Middleware:
+    from chainops.app.pii import build
+
+    return build(settings)
+
+
 def _chain(settings: Settings) -> Middleware:
     from chainops.middleware.chain import Chain
 
@@ -106,6 +112,7 @@ BUILT_IN: Mapping[str, Callable[[Settings], Middleware]] = {
     "prompts": _prompts,
     "rails": _rails,
     "compress": _compress,
+    "pii": _pii,
     "semantic_cache": _semantic_cache,
     "cache": _cache,
     "chain": _chain,
@@ -121,6 +128,7 @@ BUILT_IN: Mapping[str, Callable[[Settings], Middleware]] = {
 def layers_of(settings: Settings) -> dict[str, Middleware]:
     """The built-in layers that the pipeline names, and all layers of the enabled plugins, by name."""
     layers = {name: build(settings) for name, build in BUILT_IN.items() if name in settings.pipeline.middleware}
+    _keep_out_of_trace(layers, settings)
     for name, table in settings.plugins.items():
         for layer in find_plugin(name, allowed=settings.trust.plugins).build(table):
             if layer.name in layers:
@@ -131,6 +139,17 @@ def layers_of(settings: Settings) -> dict[str, Middleware]:
                 )
             layers[layer.name] = layer
     return layers
+
+
+def _keep_out_of_trace(layers: dict[str, Middleware], settings: Settings) -> None:
+    """The trace stands outside the layer that finds personal data, and would write down what comes in."""
+    if "pii" in layers and "trace" in layers:
+        from chainops.middleware.pii import Pii
+        from chainops.middleware.trace import Trace
+
+        pii = layers["pii"]
+        assert isinstance(pii, Pii)
+        layers["trace"] = Trace(mask=pii.scrubber(), **settings.trace.model_dump())
 
 
 def pick(layers: dict[str, Middleware], name: str) -> Middleware:

@@ -31,6 +31,7 @@ _GROUPS = {
     "init": "Start an application in a new folder, from a recipe.",
     "model": "Local models: add, list, show, verify, fit, run, bench, remove.",
     "plugin": "Plugins: list, info, check, new, score, page.",
+    "pii": "Personal data: scan, test, erase, purge, key.",
     "prompt": "Prompts in versions: add, list, show, diff, render, test, promote, split, sync, import, export.",
     "rails": "What may be said: check, test.",
     "restore": "Check a backup, and bring it back.",

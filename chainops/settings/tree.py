@@ -13,6 +13,7 @@ from chainops.settings.compress import CompressSettings
 from chainops.settings.cost import CostSettings
 from chainops.settings.embeddings import EmbeddingSettings
 from chainops.settings.limits import LimitSettings
+from chainops.settings.pii import PiiSettings
 from chainops.settings.pipeline import PipelineSettings
 from chainops.settings.prompts import PromptSettings
 from chainops.settings.rails import RailsSettings
@@ -33,6 +34,7 @@ class Settings(Section):
     trace: TraceSettings = TraceSettings()
     prompts: PromptSettings = PromptSettings()
     cache: CacheSettings = CacheSettings()
+    pii: PiiSettings = PiiSettings()
     chain: ChainSettings = ChainSettings()
     compress: CompressSettings = CompressSettings()
     semantic_cache: SemanticCacheSettings = SemanticCacheSettings()

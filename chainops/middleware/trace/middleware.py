@@ -46,7 +46,8 @@ class Trace(Middleware):
     Args:
         path: the SQLite file; made when it does not exist.
         mask: called with every input, output, set of attributes and error text, as plain JSON values, before it is
-            queued; what it returns is stored. When it raises, ``"<masking failed: TypeName>"`` is stored instead.
+            queued; what it returns is stored. When it raises, ``"<masking failed: TypeName>"`` is stored instead. Where
+            it has a method ``for_run(run)``, what that returns is called for the values of that run.
         sample: share of runs to store, 0 to 1; chosen by the run's id, so that all processes choose alike.
         keep_errors: also store runs outside the sample in which a call failed or was blocked.
         keep_slow_ms: also store runs outside the sample that took at least so many milliseconds.
@@ -193,8 +194,8 @@ class Trace(Middleware):
                 sink = self._sink(writer, call.run.run_id)
                 if sink is None:
                     return None
-                run = TraceRun(call.run, call.run.graph or call.name, self._masking, sink, writer)
-            given = self._masking.payload(call.input)
+                run = TraceRun(call.run, call.run.graph or call.name, self._masking.of(call.run), sink, writer)
+            given = run.masking.payload(call.input)
             span = TraceSpan(run, parent, call.kind, call.name, call.path, call.attempt, given)
             if call.settings is not NO_SETTINGS and call.off:
                 span.attach({"off": sorted(call.off)})
@@ -215,7 +216,7 @@ class Trace(Middleware):
             if span.kind == "model" and isinstance(result, ModelResult):
                 note_model(span, result)
                 result = result.message
-            span.output = self._masking.payload(result)
+            span.output = span.run.masking.payload(result)
         except Exception as error:  # noqa: BLE001
             self._own_failure(error)
         # LangGraph ends a run that waits for a person like any other.

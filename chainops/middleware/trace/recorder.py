@@ -53,6 +53,11 @@ class Masking:
         self.content = content
         self.payload: Callable[[Any], Any] = snapshot if hook is None and content else self._payload
 
+    def of(self, run: RunContext) -> Masking:
+        """For one run: with the hook that the user's hook gives for it, where it has a ``for_run``."""
+        for_run = getattr(self.hook, "for_run", None)
+        return self if for_run is None else Masking(for_run(run), self.content)
+
     def _payload(self, value: Any) -> Any:
         if not self.content:
             return ABSENT

@@ -1,0 +1,71 @@
+"""What a detector reports, and what is left when reports overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
+
+__all__ = ["Detector", "Finding", "resolve"]
+
+
+class Finding(NamedTuple):
+    """A piece of text that is personal or secret: ``text[start:end]``.
+
+    ``score`` is how sure the detector is, 0 to 1: 1.0 means that a checksum or an unmistakable prefix agrees.
+    """
+
+    start: int
+    end: int
+    kind: str
+    score: float
+
+
+class Detector(Protocol):
+    """Finds personal data in a text. Must be safe to call from several threads at once."""
+
+    def find(self, text: str, field: str = "") -> Iterable[Finding]:
+        """All findings, in any order; they may overlap. ``field`` is the name of the field that holds the text."""
+
+
+def resolve(findings: Iterable[Finding]) -> list[Finding]:
+    """Findings that do not overlap, in order of their place.
+
+    Sure ones (score 1.0) win, then longer ones, then higher scores. Of a finding that is only partly covered the rest
+    stays, so that no overlap leaves a part of a value uncovered.
+
+    >>> resolve([Finding(0, 9, "PHONE", 0.8), Finding(4, 12, "CREDIT_CARD", 1.0)])
+    [Finding(start=0, end=4, kind='PHONE', score=0.8), Finding(start=4, end=12, kind='CREDIT_CARD', score=1.0)]
+    """
+    found = sorted(findings)
+    if len(found) < 2:
+        return found
+    kept: list[Finding] = []
+    group = [found[0]]
+    reach = found[0].end
+    for finding in found[1:]:
+        if finding.start < reach:
+            group.append(finding)
+            reach = max(reach, finding.end)
+            continue
+        kept += group if len(group) == 1 else _share(group)
+        group, reach = [finding], finding.end
+    return kept + (group if len(group) == 1 else _share(group))
+
+
+def _share(group: list[Finding]) -> list[Finding]:
+    """Findings that overlap, one with the next."""
+    kept: list[Finding] = []
+    for finding in sorted(group, key=lambda f: (f.score < 1.0, f.start - f.end, -f.score, f.start, f.kind)):
+        start, end = finding.start, finding.end
+        for other in kept:
+            if other.start <= start < other.end:
+                start = other.end
+            if other.start < end <= other.end:
+                end = other.start
+        if start >= end:
+            continue
+        # one that reaches over both ends of a surer one takes its place: the wider cover
+        kept = sorted(
+            [o for o in kept if not (start <= o.start and o.end <= end)] + [Finding(start, end, *finding[2:])]
+        )
+    return kept

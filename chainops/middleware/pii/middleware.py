@@ -1,0 +1,276 @@
+"""The middleware: personal data becomes placeholders where it enters a graph, and itself again where it leaves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from chainops.calls import Call, Emit, Kind, ModelCall, ModelNext, ModelResult, NodeCall, NodeNext, ToolCall, ToolNext
+from chainops.errors import ChainopsError, SetupError
+from chainops.gate import GatedStream, guard
+from chainops.layer import ALL_KINDS, Middleware, Streaming
+from chainops.middleware.pii.finding import Detector
+from chainops.middleware.pii.scanner import PatternDetector, Scanner
+from chainops.middleware.pii.scrub import Scrubber
+from chainops.middleware.pii.stream import PiiWatch
+from chainops.middleware.pii.thread import Thread, Threads
+from chainops.middleware.pii.values import rebuild
+from chainops.store.vault import Keys, Vault
+
+if TYPE_CHECKING:
+    from langchain_core.messages import AIMessage
+
+__all__ = ["Pii"]
+
+INLINE = 8192
+"""Characters that are searched on the event loop; more of them are searched in a thread."""
+REMOVED = ("SECRET", "API_KEY", "PRIVATE_KEY", "JWT")
+
+
+class Pii(Middleware):
+    """Nothing inside this layer sees personal data: models, caches, checkpoints and inner spans get ``<EMAIL_1>``.
+
+    The input of the outermost run is searched before the graph gets it, and so is what nodes, models, tools and
+    retrievers return. A value has one placeholder in its thread, always the same. Where the run's output or stream
+    leaves, the placeholders of that thread become values again. Calls fail where a value cannot be kept.
+
+    Give :meth:`scrubber` to the trace, which stands outside and records what comes in: ``Trace(mask=pii.scrubber())``.
+
+    Args:
+        vault: the encrypted file that keeps values by thread; None keeps them in memory, for this process.
+        key: 32 bytes as base64 or hex, see :func:`~chainops.store.vault.new_key`. Needed with a vault.
+        kinds: which :data:`KINDS` are looked for.
+        removed: kinds of which nothing is kept: they leave as ``<SECRET>``, and are never restored.
+        detectors: more :class:`Detector` s. With any, streams wait for their end.
+        threshold: findings with a lower score are ignored, 0 to 1.
+        restore: False leaves placeholders in what leaves the run.
+        plain_tools: globs on names of tools that get the values themselves; what they return is searched again.
+        ttl_s: seconds after which values of a thread that nobody used are forgotten.
+        tenant_key, user_key: where a run's metadata has the tenant and the user. The user is the subject of erasure.
+
+    Raises:
+        SetupError: an option is impossible (``setup.pii``), or the key is missing or none (``setup.pii_key``).
+    """
+
+    name: ClassVar[str] = "pii"
+    outside: ClassVar[tuple[str, ...]] = ("semantic_cache", "cache", "route", "retry")
+    inside: ClassVar[tuple[str, ...]] = ("trace", "rails")
+    kinds: ClassVar[frozenset[Kind]] = ALL_KINDS - {"route"}
+    streaming: ClassVar[Streaming] = "window"
+
+    def __init__(
+        self,
+        vault: str | Path | None = None,
+        *,
+        key: str | None = None,
+        kinds: Collection[str] | None = None,
+        removed: Collection[str] = REMOVED,
+        detectors: Sequence[Detector] = (),
+        threshold: float = 0.5,
+        restore: bool = True,
+        plain_tools: Sequence[str] = (),
+        ttl_s: float = 2_592_000.0,
+        tenant_key: str = "tenant",
+        user_key: str = "user",
+    ) -> None:
+        if vault is not None and key is None:
+            raise SetupError(
+                f"The vault {vault} has no key",
+                hint='export CHAINOPS_PII__KEY="$(chainops pii key)", and keep it.',
+                code="setup.pii_key",
+            )
+        if ttl_s <= 0:
+            raise SetupError(f"ttl_s is {ttl_s}", hint="Give seconds, more than 0.", code="setup.pii")
+        self.scanner = Scanner([PatternDetector(kinds), *detectors], threshold=threshold)
+        self.restores, self.plain_tools = restore, tuple(plain_tools)
+        self._keys = Keys(key)
+        self._vault = None if vault is None else Vault(vault, self._keys, ttl_s=ttl_s)
+        self._threads = Threads(self.scanner, self._vault, frozenset(removed), tenant_key, user_key)
+
+    async def wrap_node_call(self, call: NodeCall, call_next: NodeNext) -> Any:
+        """The way into a run and out of it; around a node, its result."""
+        if call.kind == "run":
+            return await self._run(call, call_next) if call.parent is None else await call_next(call)
+        thread = await self._thread(call)
+        options = call.metadata.get("pii") or {}
+        plain = isinstance(options, Mapping) and bool(options.get("plain"))
+        return await self._through(call, call_next, thread, plain)
+
+    async def wrap_tool_call(self, call: ToolCall, call_next: ToolNext) -> Any:
+        """Around a tool or retriever: placeholders or, for tools that may have them, values in; placeholders out."""
+        thread = await self._thread(call)
+        plain = any(fnmatchcase(call.name, glob) for glob in self.plain_tools)
+        if call.parent is None:
+            call = call.replace(args=await self._clean(call, thread, call.args))
+        return await self._through(call, call_next, thread, plain)
+
+    async def wrap_model_call(self, call: ModelCall, call_next: ModelNext) -> ModelResult:
+        """Around a model: its messages and its answer, also while it streams."""
+        thread = await self._thread(call)
+        messages = await self._clean(call, thread, list(call.messages))
+        outermost = call.parent is None and self.restores
+        emit = _restoring(call.emit, thread) if outermost else call.emit
+        engine = self._guarded(call, thread)
+        try:
+            result = await call_next(call.replace(messages=messages, emit=emit, engine=engine))
+        finally:
+            if call.parent is None:
+                self._threads.drop(call.run)
+        if outermost:
+            message = rebuild(result.message, thread.restore)
+            result = result if message is result.message else result.replace(message=message)
+        return result
+
+    def describe(self) -> Mapping[str, Any]:
+        """The options that change what the layers inside see."""
+        return {
+            "kinds": [d.kinds if isinstance(d, PatternDetector) else type(d).__name__ for d in self.scanner.detectors],
+            "threshold": self.scanner.threshold,
+            "restore": self.restores,
+            "plain_tools": self.plain_tools,
+        }
+
+    def scrubber(self) -> Scrubber:
+        """What keeps personal data out of a trace: give it to ``Trace(mask=...)``."""
+        return Scrubber(self.scanner, self._keys, self._threads)
+
+    def restore(self, value: Any, call: Call) -> Any:
+        """``value`` with the values of the call's thread in place of its placeholders; for a node that may see them."""
+        return rebuild(value, self._threads.of(call.run).restore)
+
+    def close(self) -> None:
+        """Close the vault."""
+        if self._vault is not None:
+            self._vault.close()
+
+    async def _thread(self, call: Call) -> Thread:
+        """The thread of a call; the outermost call reads anew what other processes have kept."""
+        if call.parent is not None:
+            return self._threads.of(call.run)
+        if self._vault is None or call.thread is None:
+            return self._threads.refresh(call.run)
+        return await asyncio.to_thread(self._threads.refresh, call.run)
+
+    async def _run(self, call: NodeCall, call_next: NodeNext) -> Any:
+        thread = await self._thread(call)
+        given = await self._clean(call, thread, call.input)
+        emit = _restoring(call.emit, thread) if self.restores else call.emit
+        try:
+            # the result goes to the layers around only, the caller reads what was emitted: no value need be in it
+            return await call_next(call.replace(input=given, emit=emit))
+        except Exception as error:
+            if self.restores:
+                _say(error, rebuild(_said(error), thread.restore))
+            raise
+        finally:
+            self._threads.drop(call.run)
+
+    async def _through(self, call: Any, call_next: Callable[[Any], Awaitable[Any]], thread: Thread, plain: bool) -> Any:
+        """Search the result at the engine itself, inside the caches; hand it values, where it may have them, there."""
+        original = call.engine
+
+        async def engine(inner: Any) -> Any:
+            if plain:
+                field = "args" if isinstance(inner, ToolCall) else "input"
+                inner = inner.replace(**{field: rebuild(inner.input, thread.restore)})
+            with_values = await self._unless_it_fails(call, thread, original(inner))
+            return await self._clean(call, thread, with_values)
+
+        return await call_next(call.replace(engine=engine))
+
+    def _guarded(self, call: ModelCall, thread: Thread) -> Callable[[ModelCall], Awaitable[ModelResult]]:
+        """The model itself, with its answer searched: inside the caches, so that they keep placeholders."""
+        original = call.engine
+
+        async def engine(inner: ModelCall) -> ModelResult:
+            watch = PiiWatch(self.scanner, thread.placeholder, thread.known())
+            stream = GatedStream(inner.emit, watch)
+            answered = original(inner.replace(emit=stream))
+            result: ModelResult = await self._unless_it_fails(call, thread, answered)
+            message = await self._answer(call, thread, watch, result.message)
+            await stream.end(message)
+            return result if message is result.message else result.replace(message=message)
+
+        return engine
+
+    async def _unless_it_fails(self, call: Call, thread: Thread, result: Awaitable[Any]) -> Any:
+        """The result; an error, which LangGraph keeps in its checkpoints, says the same with placeholders."""
+        try:
+            return await result
+        except Exception as error:
+            said = _said(error)
+            if (cleaned := await self._clean(call, thread, said)) is not said:
+                _say(error, cleaned)
+            raise
+
+    async def _answer(self, call: Call, thread: Thread, watch: PiiWatch, message: AIMessage) -> AIMessage:
+        """The whole answer as its stream has left: texts through the same watch, all else searched as values."""
+        texts: dict[str, str] = {}
+        for text in _running_texts(message):
+            texts[text] = guard(watch, text)
+        if any(before != after for before, after in texts.items()):
+            message = rebuild(message, lambda text, field: texts.get(text, text))
+        return await self._clean(call, thread, message, frozenset(texts.values()))  # type: ignore[no-any-return]
+
+    async def _clean(self, call: Call, thread: Thread, value: Any, done: frozenset[str] = frozenset()) -> Any:
+        """``value`` with placeholders; texts in ``done`` are left alone."""
+        texts: dict[tuple[str, str], None] = {}
+
+        def note(text: str, field: str) -> str:
+            if text not in done:
+                texts[text, field] = None
+            return text
+
+        rebuild(value, note)
+        if not texts:
+            return value
+        if sum(len(text) for text, _ in texts) > INLINE:
+            await asyncio.to_thread(thread.scan, texts)
+        if new := thread.unknown(texts):
+            if self._vault is None:
+                _keep(thread, new)
+            else:
+                await asyncio.to_thread(_keep, thread, new)
+            call.annotate("pii", found=dict(Counter(kind for kind, _ in new)))
+        return rebuild(value, lambda text, field: text if text in done else thread.clean(text, field))
+
+
+def _keep(thread: Thread, new: Sequence[tuple[str, str]]) -> None:
+    for kind, value in new:
+        thread.placeholder(kind, value)
+
+
+def _said(error: Exception) -> dict[str, Any]:
+    """What the text of an error is made of; also what an interrupt asks."""
+    own = {"message": error.message, "hint": error.hint} if isinstance(error, ChainopsError) else {}
+    return {"args": error.args, **own}
+
+
+def _say(error: Exception, said: Mapping[str, Any]) -> None:
+    for name, value in said.items():
+        setattr(error, name, value)
+
+
+def _restoring(emit: Emit, thread: Thread) -> Emit:
+    """Placeholders leave in one piece, because the gate around the model passes whole words only."""
+
+    async def restored(chunk: Any) -> None:
+        await emit(rebuild(chunk, thread.restore))
+
+    return restored
+
+
+def _running_texts(message: AIMessage) -> list[str]:
+    """The texts of an answer that stream: the content, text and reasoning blocks, and reasoning beside it."""
+    found: list[Any] = []
+    if isinstance(message.content, str):
+        found.append(message.content)
+    else:
+        for block in message.content:
+            found += [block] if isinstance(block, str) else [block.get(f) for f in ("text", "reasoning", "thinking")]
+    found += [message.additional_kwargs.get(name) for name in ("reasoning_content", "reasoning")]
+    return [text for text in found if isinstance(text, str) and text]

@@ -1,0 +1,155 @@
+"""The scanner as a watch of the stream gate: what is found in pieces is what is found in the whole."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from chainops.gate import Edit, literals
+from chainops.gate.patterns import opener
+from chainops.middleware.pii.finding import Finding, resolve
+from chainops.middleware.pii.pattern import CAPITAL, DIGIT, FIRST_WORDS, UNSURE, WORD, Candidate, Form, Scan
+from chainops.middleware.pii.scanner import PatternDetector, Scanner
+
+__all__ = ["Known", "PiiWatch", "Replace"]
+
+Replace = Callable[[str, str], str]
+"""What stands for a value: of its kind, and of the value."""
+
+# small letters and blanks: of these, only the words that begin something need a closer look
+_NOT_PLAIN = re.compile(r"[^a-z \n]")
+_FIRST = frozenset(word[:3] for word in FIRST_WORDS)
+_TRIGGER = re.compile(rf"[\d@:=_-]|{CAPITAL}|{WORD}|eyJ|(?i:sg\.|ya29|aiza|(?:aki|asi|agp|aid|aro|abi|acc)a)")
+
+
+class Known:
+    """Values that are known already, wherever they stand: a form whose pattern is the values themselves."""
+
+    needs: tuple[str, ...] = ()
+    hints: tuple[str, ...] = ()
+    kind = begins = ""
+
+    def __init__(self, values: dict[str, str]) -> None:
+        """``values``: the kind of each."""
+        self.values = values
+        self.opening = literals(values, ignore_case=False)
+        self._regex = re.compile(self.opening)
+
+    def candidates(self, text: str, start: int) -> Iterator[Candidate]:
+        """Every place where one stands as a whole word."""
+        for match in self._regex.finditer(text, start):
+            yield Candidate(*match.span(), *match.span())
+
+    def judge(self, scan: Scan, start: int, end: int) -> Finding:
+        """What it is known as."""
+        return Finding(start, end, self.values[scan.text[start:end]], 0.9)
+
+
+class PiiWatch:
+    """A :class:`~chainops.gate.Watch`: values leave as what ``replace`` gives for them.
+
+    With detectors beside the built-in patterns, whose findings may depend on anything, everything waits for the end.
+    """
+
+    def __init__(self, scanner: Scanner, replace: Replace, known: Known | None = None) -> None:
+        self._scanner, self._replace, self._known = scanner, replace, known
+        only = scanner.detectors[0] if len(scanner.detectors) == 1 else None
+        self._forms: tuple[Form, ...] = only.forms if isinstance(only, PatternDetector) else ()
+        self._opens = _openers_of(only) if isinstance(only, PatternDetector) else None
+        self._known_open = opener(known.opening) if known is not None else None
+
+    def settle(self, text: str, start: int, final: bool) -> tuple[int, Sequence[Edit]]:
+        """See :class:`~chainops.gate.Watch`."""
+        cut = len(text)
+        plain = False
+        if self._opens is None:
+            if not final:
+                return start, ()
+            found = [f for f in self._everything(text) if f.start >= start]
+            return cut, self._edits(text, found)
+        if not final:
+            cut = max(text.rfind(" ", start), text.rfind("\n", start)) + 1  # the last word may go on
+            if cut <= start:
+                return start, ()
+            plain = self._known is None and _is_plain(text, start)
+            if not plain:
+                cut = self._ends(text, start, cut)
+                if cut <= start:
+                    return start, ()
+        if plain or (self._known is None and not _TRIGGER.search(text, start, cut)):
+            return cut, ()
+        cut, found = self._find(text, start, cut, final)
+        return cut, self._edits(text, found)
+
+    def _edits(self, text: str, found: Sequence[Finding]) -> list[Edit]:
+        return [Edit(f.start, f.end, self._replace(f.kind, text[f.start : f.end])) for f in found]
+
+    def _ends(self, text: str, start: int, cut: int) -> int:
+        """Where something begins that may go on over blanks; ``cut`` where nothing does."""
+        for quick, slow in self._opens or ():
+            if quick.search(text, start) and (match := slow.search(text, start, partial=True)):
+                cut = min(cut, match.start())
+        if self._known_open is not None and (match := self._known_open.search(text, start, partial=True)):
+            cut = min(cut, match.start())
+        return cut
+
+    def _everything(self, text: str) -> list[Finding]:
+        found = self._scanner.find(text)
+        if self._known is not None:
+            scan = Scan(text)
+            found = resolve(
+                [*found, *(self._known.judge(scan, c.start, c.end) for c in self._known.candidates(text, 0))]
+            )
+        return found
+
+    def _find(self, text: str, start: int, cut: int, final: bool) -> tuple[int, list[Finding]]:
+        scan = Scan(text, "", start, final)
+        found: list[Finding] = []
+        spans: list[tuple[int, int]] = []
+        forms = self._forms if self._known is None else (*self._forms, self._known)
+        for form in forms:
+            if form.needs and not scan.holds(form.needs):
+                continue
+            for candidate in form.candidates(text, start):
+                if candidate.first >= cut:
+                    break
+                spans.append((candidate.first, candidate.last))
+                judged = form.judge(scan, candidate.start, candidate.end) if candidate.last <= cut else UNSURE
+                if judged is UNSURE:
+                    cut = candidate.first
+                    break
+                if judged is not None and judged.score >= self._scanner.threshold:
+                    found.append(judged)
+        # what was read, found or not, is not cut in two: the next look would read its second half
+        while crossing := [first for first, last in spans if first < cut < last]:
+            cut = min(crossing)
+        return cut, resolve(f for f in found if f.end <= cut)
+
+
+def _is_plain(text: str, start: int) -> bool:
+    if _NOT_PLAIN.search(text, start):
+        return False
+    return all(word[:3] not in _FIRST for word in text[start:].split())
+
+
+_OPENERS: dict[tuple[str, ...], list[tuple[re.Pattern[str], Any]]] = {}
+
+
+def _openers_of(detector: PatternDetector) -> list[tuple[re.Pattern[str], Any]]:
+    """A quick look and a thorough one for each way in which candidates begin."""
+    if detector.kinds not in _OPENERS:
+        openings: dict[str, list[str]] = {}
+        for form in detector.forms:
+            if form.opening:
+                openings.setdefault(form.begins, []).append(form.opening)
+        _OPENERS[detector.kinds] = [
+            (re.compile(begins), opener(_joined(begins, parts))) for begins, parts in openings.items()
+        ]
+    return _OPENERS[detector.kinds]
+
+
+def _joined(begins: str, parts: Sequence[str]) -> str:
+    together = "|".join(f"(?:{part})" for part in parts)
+    # nothing of this group begins elsewhere: one look instead of one for each
+    return rf"(?=[\d+(A-Za-z])(?:{together})" if begins == DIGIT else together

@@ -1,0 +1,229 @@
+"""What one conversation knows: which placeholder stands for which value."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
+
+from chainops.calls import RunContext
+from chainops.middleware.pii.finding import Finding, resolve
+from chainops.middleware.pii.pattern import Scan
+from chainops.middleware.pii.scanner import Scanner
+from chainops.middleware.pii.stream import Known
+from chainops.store.vault import Vault
+
+__all__ = ["PLACEHOLDER", "Thread", "Threads"]
+
+PLACEHOLDER = re.compile(r"<[A-Z][A-Z_]{1,30}_\d{1,7}>")
+REMEMBERED = 4096
+SHORTEST = 3
+_NAME = re.compile(r"[^\W\d_]['’\w-]{2,}")
+
+
+class Thread:
+    """Placeholders of one thread. Safe to use from several threads of the process.
+
+    Args:
+        name: of the thread, unique among tenants.
+        subject: whose values they are, for their erasure.
+        scanner: what looks.
+        vault: where they are kept; None: in memory.
+        removed: kinds that nothing is kept of: ``<SECRET>`` stands for all of them, for good.
+    """
+
+    def __init__(self, name: str, subject: str, scanner: Scanner, vault: Vault | None, removed: frozenset[str]) -> None:
+        self.name, self.subject = name, subject
+        self._scanner, self._vault, self._removed = scanner, vault, removed
+        self._version = 0
+        self._lock = threading.Lock()
+        self._placeholders: dict[str, str] = {}
+        self._values: dict[str, str] = {}
+        self._kinds: dict[str, str] = {}
+        self._numbers: dict[str, int] = {}
+        self._known: Known | None = None
+        self._scans: OrderedDict[tuple[str, str], list[Finding]] = OrderedDict()
+        self._cleaned: dict[tuple[str, str], str] = {}
+
+    def refresh(self) -> None:
+        """Take over what other processes have kept. Blocks for one read."""
+        if self._vault is not None:
+            for kind, number, value in self._vault.load(self.name):
+                if value not in self._placeholders:
+                    self._learn(kind, value, f"<{kind}_{number}>")
+
+    def placeholder(self, kind: str, value: str) -> str:
+        """What stands for a value, now and later. Blocks for one write where the value is new."""
+        known = self._placeholders.get(value)
+        if known is not None:
+            return known
+        with self._lock:
+            if value in self._placeholders:
+                return self._placeholders[value]
+            if kind in self._removed:
+                placeholder = f"<{kind}>"
+            elif self._vault is not None:
+                placeholder = f"<{kind}_{self._vault.add(self.name, self.subject, kind, value)}>"
+            else:
+                number = self._numbers[kind] = self._numbers.get(kind, 0) + 1
+                placeholder = f"<{kind}_{number}>"
+            self._learn(kind, value, placeholder)
+        return placeholder
+
+    def lookup(self, value: str) -> str | None:
+        """What stands for a value, where it is known."""
+        return self._placeholders.get(value)
+
+    def restore(self, text: str, field: str = "") -> str:
+        """The text with the values of this thread in place of its placeholders."""
+        if "<" not in text or not self._values:
+            return text
+        values = self._values
+        return PLACEHOLDER.sub(lambda match: values.get(match[0], match[0]), text)
+
+    def known(self) -> Known | None:
+        """The values that are known, and the single names of people among them, as a form."""
+        known = self._known
+        if known is None and self._kinds:
+            known = self._known = Known(dict(self._kinds))
+        return known
+
+    def scan(self, texts: Iterable[tuple[str, str]]) -> None:
+        """Look at texts that were not looked at before."""
+        for key in texts:
+            self._found(key)
+
+    def unknown(self, texts: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Kind and value of what is in these texts and has no placeholder yet, each once, in order."""
+        new: dict[tuple[str, str], None] = {}
+        for key in texts:
+            for found in self._found(key):
+                value = key[0][found.start : found.end]
+                if value not in self._placeholders:
+                    new[found.kind, value] = None
+        return list(new)
+
+    def clean(self, text: str, field: str) -> str:
+        """A text with placeholders for what is found in it and for what is known."""
+        key, version = (text, field), self._version
+        done = self._cleaned.get(key)
+        if done is not None:
+            return done
+        out = self._replace(text, self.findings(text, self._found(key)))
+        if len(self._cleaned) > REMEMBERED:
+            self._cleaned = {}
+        if version == self._version:  # nothing was learned meanwhile
+            self._cleaned[key] = out
+        return out
+
+    def _found(self, key: tuple[str, str]) -> list[Finding]:
+        found = self._scans.get(key)
+        if found is None:
+            found = self._scans[key] = self._scanner.find(*key)
+            while len(self._scans) > REMEMBERED:
+                self._scans.popitem(last=False)
+        return found
+
+    def findings(self, text: str, found: list[Finding]) -> list[Finding]:
+        """What was found, and where known values stand, without overlaps."""
+        known = self.known()
+        if known is None:
+            return found
+        scan = Scan(text)
+        seen = [known.judge(scan, c.start, c.end) for c in known.candidates(text, 0)]
+        return resolve([*found, *seen]) if seen else found
+
+    def _replace(self, text: str, found: list[Finding]) -> str:
+        if not found:
+            return text
+        parts: list[str] = []
+        done = 0
+        for start, end, kind, _ in found:
+            parts += text[done:start], self.placeholder(kind, text[start:end])
+            done = end
+        return "".join((*parts, text[done:]))
+
+    def _learn(self, kind: str, value: str, placeholder: str) -> None:
+        self._placeholders[value] = placeholder
+        if kind not in self._removed:
+            self._values[placeholder] = value
+        if len(value) >= SHORTEST:
+            self._kinds[value] = kind
+        if kind == "PERSON":
+            for name in _NAME.findall(value):
+                if name[0].isupper():
+                    self._kinds.setdefault(name, kind)
+        self._known = None
+        self._version += 1
+        self._cleaned = {}
+
+
+class Threads:
+    """The threads that were used last. What is forgotten here is read from the vault again.
+
+    Args:
+        scanner: what looks.
+        vault: None keeps everything in memory, and forgets the threads that were used least.
+        removed: see :class:`Thread`.
+        tenant_key, user_key: where the metadata of a run has the tenant and the user.
+        size: threads in memory.
+    """
+
+    def __init__(
+        self,
+        scanner: Scanner,
+        vault: Vault | None,
+        removed: frozenset[str],
+        tenant_key: str,
+        user_key: str,
+        size: int = 10_000,
+    ) -> None:
+        self._scanner, self._vault, self._removed, self._size = scanner, vault, removed, size
+        self._tenant_key, self._user_key = tenant_key, user_key
+        self._threads: OrderedDict[str, Thread] = OrderedDict()
+        self._lock = threading.Lock()
+        self._removals = -1
+
+    def of(self, run: RunContext) -> Thread:
+        """The thread of a run; one of its own where the run has no thread, which is kept in memory only."""
+        name = self._name(run)
+        with self._lock:
+            thread = self._threads.get(name)
+            if thread is None:
+                user = run.metadata.get(self._user_key)
+                subject = str(user) if user is not None else run.thread_id or ""
+                vault = self._vault if run.thread_id is not None else None
+                thread = self._threads[name] = Thread(name, subject, self._scanner, vault, self._removed)
+                while len(self._threads) > self._size:
+                    self._threads.popitem(last=False)
+            else:
+                self._threads.move_to_end(name)
+        return thread
+
+    def peek(self, run: RunContext) -> Thread | None:
+        """The thread of a run where it is in memory."""
+        return self._threads.get(self._name(run))
+
+    def refresh(self, run: RunContext) -> Thread:
+        """The thread of a run as the vault knows it now, after an erasure too. Blocks for two reads."""
+        if self._vault is not None:
+            removals = self._vault.removals()
+            if removals != self._removals:
+                with self._lock:
+                    self._threads.clear()
+                self._removals = removals
+        thread = self.of(run)
+        thread.refresh()
+        return thread
+
+    def drop(self, run: RunContext) -> None:
+        """Forget the thread of a run that has none: nobody can come back to it."""
+        if run.thread_id is None:
+            with self._lock:
+                self._threads.pop(self._name(run), None)
+
+    def _name(self, run: RunContext) -> str:
+        if run.thread_id is None:
+            return f"run\x00{run.run_id}"
+        return f"{run.metadata.get(self._tenant_key, '')}\x00{run.thread_id}"
