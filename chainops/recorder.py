@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any, Protocol
 
 __all__ = ["NO_RECORDER", "Recorder", "SpanHandle"]
@@ -21,6 +22,10 @@ class SpanHandle(Protocol):
 
 class Recorder(Protocol):
     """Where a call's annotations, inner spans and scores go. Installed by the trace middleware."""
+
+    @property
+    def trace_file(self) -> Path | None:
+        """The trace file that the span goes to; None where nothing is recorded."""
 
     def annotate(self, name: str, attributes: Mapping[str, Any]) -> None:
         """Attach ``attributes`` (JSON values) to the call's span under ``name``, merging with what is there."""
@@ -49,6 +54,7 @@ class _NoRecorder:
     """Records nothing: stands in a call until the trace middleware puts a real recorder there."""
 
     __slots__ = ()
+    trace_file: Path | None = None
 
     def annotate(self, name: str, attributes: Mapping[str, Any]) -> None:
         return None

@@ -6,7 +6,7 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, Any
 from urllib.parse import urlsplit
@@ -17,7 +17,7 @@ from chainops.errors import CallError, SetupError
 from chainops.store.genai import attributes_of, span_id, span_name, trace_id
 from chainops.store.reader import Reader, RunRow, SpanRow
 
-__all__ = ["ExportReport", "chosen_runs", "export_jsonl", "export_otlp", "post_otlp"]
+__all__ = ["ExportReport", "chosen_runs", "export_jsonl", "export_otlp", "otlp_request", "post_otlp"]
 
 SPANS_PER_REQUEST = 500
 Progress = Callable[[int], None]
@@ -88,32 +88,46 @@ def export_otlp(
     ``send`` returns how many spans of its request were rejected.
     """
     count = total = still_open = rejected = 0
-    waiting: list[dict[str, Any]] = []
+    waiting: list[tuple[RunRow, SpanRow]] = []
     for run in runs:
         for span in reader.spans(run.id):
             if span.status == "open":
                 still_open += 1
                 continue
-            waiting.append(_otlp_span(run, span, content))
+            waiting.append((run, span))
             if len(waiting) == SPANS_PER_REQUEST:
-                rejected += send(_request(waiting, service))
+                rejected += send(orjson.dumps(otlp_request(waiting, content=content, service=service)))
                 total += len(waiting)
                 waiting = []
         count += 1
         if progress is not None:
             progress(count)
     if waiting:
-        rejected += send(_request(waiting, service))
+        rejected += send(orjson.dumps(otlp_request(waiting, content=content, service=service)))
         total += len(waiting)
     return ExportReport(count, total, still_open, rejected)
 
 
-def _request(spans: list[dict[str, Any]], service: str) -> bytes:
+def otlp_request(
+    spans: Iterable[tuple[RunRow, SpanRow]],
+    *,
+    content: bool = True,
+    service: str = "chainops",
+    resource: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """An ``ExportTraceServiceRequest`` of spans that have ended, in OTLP's JSON encoding: ids are hex digits.
+
+    Args:
+        content: False leaves inputs, outputs and messages out.
+        service: the attribute ``service.name``.
+        resource: further attributes of the resource.
+    """
     from chainops import __version__
 
-    resource = {"attributes": _key_values({"service.name": service})}
+    own = {"attributes": _key_values({"service.name": service, **(resource or {})})}
     scope = {"name": "chainops", "version": __version__}
-    return orjson.dumps({"resourceSpans": [{"resource": resource, "scopeSpans": [{"scope": scope, "spans": spans}]}]})
+    rows = [_otlp_span(run, span, content) for run, span in spans]
+    return {"resourceSpans": [{"resource": own, "scopeSpans": [{"scope": scope, "spans": rows}]}]}
 
 
 def _otlp_span(run: RunRow, span: SpanRow, content: bool) -> dict[str, Any]:

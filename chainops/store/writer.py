@@ -19,7 +19,7 @@ from chainops.store.file import TraceFile
 from chainops.store.options import WriterOptions, WriterStats
 from chainops.store.records import ABSENT, NoteRecord, ScoreRecord, SpanRecord
 
-__all__ = ["Writer", "shared_writer"]
+__all__ = ["Writer", "flush_writers", "shared_writer"]
 
 log = logging.getLogger("chainops")
 
@@ -156,6 +156,14 @@ def shared_writer(path: str | Path, options: WriterOptions) -> Writer:
         if writer is None or writer.closed:
             writer = _shared.writers[key] = Writer(path, options)
         return writer
+
+
+def flush_writers(path: str | Path, timeout: float = 10.0) -> None:
+    """Wait until all that this process handed over for that file is committed."""
+    wanted = Path(path).absolute()
+    for writer in list(_living):
+        if writer.path.absolute() == wanted:
+            writer.flush(timeout)
 
 
 def _close_all() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from time import perf_counter_ns
 from types import TracebackType
 from typing import Any, Protocol
@@ -11,6 +12,7 @@ from typing import Any, Protocol
 from chainops.calls import RunContext
 from chainops.store.encode import encode, plain
 from chainops.store.records import ABSENT, EMPTY, Encoded, NoteRecord, RunState, ScoreRecord, SpanRecord
+from chainops.store.writer import Writer
 
 __all__ = ["Mask", "Masking", "Sink", "TraceRun", "TraceSpan", "snapshot"]
 
@@ -90,7 +92,7 @@ class TraceRun(RunState):
 
     __slots__ = ("masking", "paused", "sink", "writer")
 
-    def __init__(self, context: RunContext, graph: str, masking: Masking, sink: Sink, writer: object) -> None:
+    def __init__(self, context: RunContext, graph: str, masking: Masking, sink: Sink, writer: Writer) -> None:
         metadata = masking.mapping(context.metadata) if context.metadata else EMPTY
         tags = tuple(map(masking.text, context.tags))
         super().__init__(context.run_id, graph, context.thread_id, tags, metadata)
@@ -106,6 +108,11 @@ class TraceSpan(SpanRecord):
     __slots__ = ()
 
     run: TraceRun
+
+    @property
+    def trace_file(self) -> Path:
+        """The file that the span goes to."""
+        return self.run.writer.path
 
     def finish(self) -> None:
         """Close the span now and hand it over; ``status`` and ``output`` are set before."""

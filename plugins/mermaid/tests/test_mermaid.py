@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chainops_mermaid import Measured, draw, measure, plugin
 from langgraph.graph import END, START, MessagesState, StateGraph
 
 from chainops import App, SetupError
 from chainops.store.reader import Reader
 from chainops.testing import ScriptedModel, check_plugin
+from chainops_mermaid import Measured, draw, measure, plugin
 
 APP = """
 import asyncio
