@@ -11,6 +11,10 @@ from langgraph.prebuilt import InjectedState
 
 __all__ = ["fetch_result"]
 
+ORIGINAL = (
+    "chainops_original"  # where compression keeps what it shortened; middleware and adapters do not import each other
+)
+
 
 @tool
 def fetch_result(call_id: str, state: Annotated[Any, InjectedState]) -> str:
@@ -18,6 +22,7 @@ def fetch_result(call_id: str, state: Annotated[Any, InjectedState]) -> str:
     messages = state.get("messages", ()) if isinstance(state, Mapping) else getattr(state, "messages", ())
     for message in messages:
         if isinstance(message, ToolMessage) and message.tool_call_id == call_id:
-            return str(message.text)
+            whole = message.artifact.get(ORIGINAL) if isinstance(message.artifact, Mapping) else None
+            return str(message.text) if whole is None else str(whole)
     known = [m.tool_call_id for m in messages if isinstance(m, ToolMessage)]
     return f"There is no result of a call {call_id!r}. Known: {', '.join(known[-20:]) or 'none'}."

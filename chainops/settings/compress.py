@@ -25,3 +25,4 @@ class CompressSettings(Section):
     step: float = Field(default=0.25, ge=0, le=1, description="Share of the limit by which the cut moves on.")
     keep_results: int = Field(default=3, ge=0, description="Results of tools that stay when older ones are cleared.")
     fold_comments: bool = Field(default=False, description="Comments of code in fences may go.")
+    ingest_tokens: int | None = Field(default=None, gt=0, description="Make longer results shorter as they come in.")

@@ -14,7 +14,7 @@ from chainops.middleware.compress.token_tables import TABLES, table_for
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
-__all__ = ["Counts", "OwnCounter", "TableCounter", "TextCounter", "counter_of", "text_of"]
+__all__ = ["Counts", "KnownCounts", "OwnCounter", "TableCounter", "TextCounter", "counter_of", "text_of"]
 
 MAX_KNOWN = 50_000
 IMAGE_TOKENS = 1600
@@ -226,6 +226,35 @@ class Counts:
             with_system = 0
         per = max(per, with_system - one - each)
         return max(one - each - per, 0), per + 1  # the first token of a text may join with nothing before it
+
+
+class KnownCounts:
+    """The counts of all models of a layer."""
+
+    def __init__(self) -> None:
+        self._known: dict[int | str, Counts] = {}
+        self._latest: Counts | None = None
+        self._lock = threading.Lock()
+
+    def of(self, model: Any, name: str) -> Counts:
+        """The counts of ``model``. Copies of one model share their attributes, and so their counts."""
+        own = callable(getattr(model, "count_tokens", None)) or getattr(model, "custom_get_token_ids", None)
+        key: int | str = id(model.__dict__) if own else name
+        found = self._known.get(key)
+        if found is None:
+            with self._lock:
+                if len(self._known) >= 64:
+                    self._known.clear()
+                found = self._known.setdefault(key, Counts(counter_of(model, name)))
+            if not own:
+                _ = found.frame  # known without a model
+        self._latest = found
+        return found
+
+    def any_text(self) -> Callable[[str], int]:
+        """Counts by the model that was asked for last; before the first, by the table that counts most."""
+        found = self._latest or Counts(TableCounter(table_for("")))
+        return found.text
 
 
 def upper_bound(messages: Sequence[BaseMessage]) -> int:

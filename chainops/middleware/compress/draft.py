@@ -52,6 +52,10 @@ class Draft:
         """Of the whole prompt, without tools."""
         return self.counts.frame[0] + sum(self.sizes)
 
+    def tokens_of(self, count: int) -> int:
+        """Of the first ``count`` messages."""
+        return sum(self.sizes[:count]) + (self.counts.frame[0] if count else 0)
+
     def groups(self) -> list[Group]:
         """The groups of what is left; their places are indices into ``messages``."""
         return groups_of(self.messages)

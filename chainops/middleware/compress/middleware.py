@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from chainops.calls import Kind, ModelCall, ModelNext, ModelResult
+from chainops.calls import Call, Kind, ModelCall, ModelNext, ModelResult, ToolCall, ToolNext
 from chainops.errors import ChainopsError, SetupError
 from chainops.layer import Middleware
 from chainops.middleware.compress.budget import Budget, budget_of
 from chainops.middleware.compress.clearing import FETCH
-from chainops.middleware.compress.counting import Counts, counter_of, upper_bound
+from chainops.middleware.compress.counting import Counts, KnownCounts, upper_bound
 from chainops.middleware.compress.draft import Draft
 from chainops.middleware.compress.groups import kind_of
+from chainops.middleware.compress.ingest import shorter_result
 from chainops.middleware.compress.overflow import ContextOverflow
+from chainops.middleware.compress.pays import Speeds
+from chainops.middleware.compress.prefix import Prefixes
 from chainops.middleware.compress.shorten import Ran, shorten
 from chainops.middleware.compress.stages import STRATEGIES, Job, Strategy, stages_of
 from chainops.middleware.compress.trim import trim
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Compress"]
 
-NODE_KEYS = frozenset({"strategy", "last_n", "window", "answer_reserve", "tools_reserve", "target_tokens"})
+NODE_KEYS = frozenset(
+    {"strategy", "last_n", "window", "answer_reserve", "tools_reserve", "target_tokens", "ingest_tokens"}
+)
 NEAR = 0.85
 """From this share of what a prompt may have, the whole prompt is counted as the template writes it."""
 
@@ -53,6 +57,8 @@ class Compress(Middleware):
         tools_reserve: tokens kept free for definitions of tools, if these have fewer.
         step: share of the limit by which the cut moves on, so that prompts of one conversation begin alike for a while.
         keep_results: results of tools that stay when older ones are cleared.
+        ingest_tokens: results of tools and documents of retrievers that have more are made shorter once, before they
+            enter the conversation; None: they are not.
         fold_comments: comments of code in fences may go, too.
         embedder: compares by meaning; None: stages that do so go by words alone.
 
@@ -63,7 +69,7 @@ class Compress(Middleware):
     name: ClassVar[str] = "compress"
     inside: ClassVar[tuple[str, ...]] = ("trace", "access", "limits", "experiment", "prompts")
     outside: ClassVar[tuple[str, ...]] = ("rails", "pii", "semantic_cache", "cache", "route", "retry")
-    kinds: ClassVar[frozenset[Kind]] = frozenset({"model"})
+    kinds: ClassVar[frozenset[Kind]] = frozenset({"model", "tool", "retriever"})
 
     def __init__(
         self,
@@ -76,26 +82,29 @@ class Compress(Middleware):
         tools_reserve: int = 0,
         step: float = 0.25,
         keep_results: int = 3,
+        ingest_tokens: int | None = None,
         fold_comments: bool = False,
         embedder: Embedder | None = None,
     ) -> None:
         _check(strategy in STRATEGIES, "strategy", strategy)
         _check(last_n > 0, "last_n", last_n)
         _check(target_tokens is None or target_tokens > 0, "target_tokens", target_tokens)
+        _check(ingest_tokens is None or ingest_tokens > 0, "ingest_tokens", ingest_tokens)
         _check(0 <= step <= 1, "step", step)
         self.strategy, self.last_n, self.target_tokens = strategy, last_n, target_tokens
         self.windows = dict(windows or {})
         self.answer_reserve, self.tools_reserve, self.step = answer_reserve, tools_reserve, step
         self.keep_results, self.fold_comments = keep_results, fold_comments
+        self.ingest_tokens = ingest_tokens
         self.embedder = embedder
-        self._counts: dict[int | str, Counts] = {}
-        self._lock = threading.Lock()
+        self._counts = KnownCounts()
+        self._speeds, self._prefixes = Speeds(), Prefixes()
 
     def describe(self) -> Mapping[str, Any]:
         """Its settings."""
         names = (
             *("strategy", "last_n", "target_tokens", "windows", "answer_reserve", "tools_reserve", "step"),
-            *("keep_results", "fold_comments"),
+            *("keep_results", "fold_comments", "ingest_tokens"),
         )
         embedder = None if self.embedder is None else self.embedder.identity
         return {**{name: getattr(self, name) for name in names}, "embedder": embedder}
@@ -105,7 +114,7 @@ class Compress(Middleware):
         node = self._node(call)
         if node is None:
             return await call_next(call)
-        counts = self._counts_of(call)
+        counts = self._counts.of(call.model, call.name)
         if not counts.ready:
             try:
                 await asyncio.to_thread(lambda: counts.frame)
@@ -115,9 +124,33 @@ class Compress(Middleware):
         strategy = node.get("strategy", self.strategy)
         n = node.get("last_n", self.last_n)
         if _surely_fits(call, counts, budget) and (strategy != "last_n" or _others(call.messages) <= n):
-            return await call_next(call)
+            return await self._send(call, call_next)
         messages = await self._fit(call, counts, budget, strategy, n)
-        return await call_next(call if messages is None else call.replace(messages=messages))
+        return await self._send(call if messages is None else call.replace(messages=messages), call_next)
+
+    async def _send(self, call: ModelCall, call_next: ModelNext) -> ModelResult:
+        """Ask the model, and learn how fast it reads and what it has in its cache now."""
+        if call.thread is not None:
+            self._prefixes.sent((call.thread, call.path), call.messages)
+        result = await call_next(call)
+        message = result.message
+        self._speeds.saw_answer(call.name, message.response_metadata, message.usage_metadata)
+        return result
+
+    async def wrap_tool_call(self, call: ToolCall, call_next: ToolNext) -> Any:
+        """Make long results shorter once, where ``ingest_tokens`` says so."""
+        result = await call_next(call)
+        node = self._node(call)
+        most = None if node is None else node.get("ingest_tokens", self.ingest_tokens)
+        if most is None or node is None:
+            return result
+        strategy = node.get("strategy", self.strategy)
+        result, before, after = await shorter_result(
+            call, result, most, self._counts.any_text(), strategy, self.embedder
+        )
+        if before:
+            call.annotate(self.name, tokens_before=before, tokens_after=after, strategy=strategy)
+        return result
 
     async def _fit(
         self, call: ModelCall, counts: Counts, budget: Budget, strategy: Strategy, n: int
@@ -141,12 +174,15 @@ class Compress(Middleware):
             fold_comments=self.fold_comments,
             embedder=self.embedder,
         )
-        ran = await shorten(draft, job, stages_of(strategy), call.recorder.span, lambda *_: "")
+        key = (call.thread, call.path)
+        cached = draft.tokens_of(self._prefixes.same(key, draft.messages))
+        spans = call.recorder.span
+        ran = await shorten(draft, job, stages_of(strategy), spans, self._speeds, call.name, cached)
         while draft.lost():  # a group is gone that said what was left out elsewhere: once more, without that group
             left = set(draft.places)
             draft = Draft(call.messages, counts)
             draft.drop([group for group in draft.groups() if left.isdisjoint(group.places)])
-            ran = [*ran, *await shorten(draft, job, stages_of(strategy), call.recorder.span, lambda *_: "")]
+            ran += await shorten(draft, job, stages_of(strategy), spans, self._speeds, call.name, cached)
         await self._ensure(call, draft, budget, limit)
         self._note(call, draft, budget, strategy, before, ran)
         return tuple(draft.messages) if draft.cuts else None
@@ -186,7 +222,7 @@ class Compress(Middleware):
         except Exception:  # noqa: BLE001  what a template refuses, the model refuses when it is called
             return None
 
-    def _node(self, call: ModelCall) -> Mapping[str, Any] | None:
+    def _node(self, call: Call) -> Mapping[str, Any] | None:
         """What is set for the node; None: nothing is compressed there."""
         value = call.metadata.get(self.name, {})
         if value is False or value == "off":
@@ -208,20 +244,6 @@ class Compress(Middleware):
             call, tools, windows=self.windows, answer=self.answer_reserve, target=self.target_tokens, node=node
         )
 
-    def _counts_of(self, call: ModelCall) -> Counts:
-        """The counts of the call's model. Copies of one model share their attributes, and so their counts."""
-        own = callable(getattr(call.model, "count_tokens", None)) or getattr(call.model, "custom_get_token_ids", None)
-        key: int | str = id(call.model.__dict__) if own else call.name
-        found = self._counts.get(key)
-        if found is None:
-            with self._lock:
-                if len(self._counts) >= 64:
-                    self._counts.clear()
-                found = self._counts.setdefault(key, Counts(counter_of(call.model, call.name)))
-            if not own:
-                _ = found.frame  # known without a model
-        return found
-
     def _note(
         self, call: ModelCall, draft: Draft, budget: Budget, strategy: str, before: int, ran: Sequence[Ran]
     ) -> None:
@@ -232,6 +254,7 @@ class Compress(Middleware):
             tokens_after=draft.tokens,
             counted_by=draft.counts.counter.name,
             error=draft.counts.counter.error,
+            prefix_kept_tokens=draft.tokens_of(self._prefixes.same((call.thread, call.path), draft.messages)),
             window=budget.window,
             reserved_answer=budget.answer,
             reserved_tools=budget.tools,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chainops.middleware.compress.draft import Draft
+from chainops.middleware.compress.pays import Speeds
 from chainops.middleware.compress.stages import Job, Stage
 from chainops.recorder import SpanHandle
 
@@ -36,26 +37,37 @@ class Ran:
 
 
 async def shorten(
-    draft: Draft, job: Job, stages: Sequence[Stage], spans: Spans, worth: Callable[[Stage, Draft, Job], str]
+    draft: Draft, job: Job, stages: Sequence[Stage], spans: Spans, speeds: Speeds, model: str = "", cached: int = 0
 ) -> list[Ran]:
     """Run ``stages`` until the prompt has ``job.goal`` tokens; the first of ``last_n`` runs in any case.
 
     Args:
         spans: opens the span of a stage.
-        worth: says why a stage would not pay; empty: it does.
+        speeds: says which stages would not pay, while the prompt fits as it is; learns what they took.
+        model: whose speed counts.
+        cached: tokens at the beginning of the prompt that the model has in memory.
     """
     done: list[Ran] = []
     for stage in stages:
         before = draft.tokens
         if before <= job.goal and stage.name != "last_n":
             break
-        if not stage.must and (reason := worth(stage, draft, job)):
+        if stage.name == "trim" and before <= job.trim_to:
+            continue
+        fits = job.limit is not None and before <= job.limit
+        if fits and not stage.must and (reason := speeds.objection(stage.name, before, job.goal, cached, model)):
             done.append(Ran(stage.name, before, before, 0.0, reason))
             continue
+        label = stage.name
+        if label == "extract" and job.embedder is not None:
+            meaning = "extract by meaning"
+            job.by_meaning = not (fits and speeds.objection(meaning, before, job.goal, cached, model))
+            label = meaning if job.by_meaning else label
         known, started = len(draft.cuts), time.perf_counter()
         with spans(f"compress.{stage.name}") as span:
             await stage.run(draft, job)
             ran = Ran(stage.name, before, draft.tokens, round((time.perf_counter() - started) * 1e3, 3))
+            speeds.saw_stage(label, before, ran.ms)
             span.set(tokens_before=ran.before, tokens_after=ran.after, ms=ran.ms, dropped=_dropped(draft, known))
         done.append(ran)
     return done

@@ -45,6 +45,7 @@ class Job:
         can_fetch: the model has the tool that reads a cleared result again.
         fold_comments: comments of code may go.
         embedder: for stages that compare by meaning; None: they go by words alone.
+        by_meaning: whether using it pays.
     """
 
     goal: int
@@ -56,6 +57,12 @@ class Job:
     can_fetch: bool = False
     fold_comments: bool = False
     embedder: Embedder | None = None
+    by_meaning: bool = True
+
+    @property
+    def trim_to(self) -> int:
+        """Tokens down to which whole groups are dropped."""
+        return self.goal if self.strategy in ("aggressive", "trim") or self.limit is None else self.limit
 
 
 class Stage(Protocol):
@@ -139,7 +146,7 @@ class Extraction:
                 max(int(draft.sizes[index] * share), 16),
                 query=question_before(draft.messages, index),
                 count=draft.counts.text,
-                embedder=job.embedder,
+                embedder=job.embedder if job.by_meaning else None,
                 keep=asked,
             )
             if short.text.strip():
@@ -168,8 +175,7 @@ class Trim:
 
     async def run(self, draft: Draft, job: Job) -> None:
         """To the limit; with the strategies ``aggressive`` and ``trim`` to the goal."""
-        to = job.goal if job.strategy in ("aggressive", "trim") or job.limit is None else job.limit
-        trim(draft, to, step=job.step)
+        trim(draft, job.trim_to, step=job.step)
 
 
 class KeepLast:

@@ -171,7 +171,7 @@ async def test_the_local_models_own_vocabulary_and_template_count(tiny_path: Pat
         assert notes["error"] == 0 and notes["window"] == 512 and notes["reserved_answer"] == 32
         assert result.message.usage_metadata["input_tokens"] <= 512 - 32
         assert result.message.usage_metadata["input_tokens"] <= notes["tokens_after"]
-        assert layer._counts_of(call).counter.count("<|im_end|>") > 1, "inside a message it is plain text"
+        assert layer._counts.of(model, call.name).counter.count("<|im_end|>") > 1, "inside a message it is plain text"
     finally:
         model.close()
 
