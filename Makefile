@@ -12,6 +12,7 @@ export NEMO_GUARDRAILS_NO_USAGE_STATS := 1
 export LANGSMITH_TRACING := false
 
 .PHONY: help demo test install install-demo embedder lint format bench bench-check binary test-binary binary-lock lock clean
+.PHONY: help demo test install install-demo embedder lint reference format bench binary test-binary binary-lock lock clean
 
 help: ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -51,6 +52,9 @@ lint: install ## Lint, types, and who may import whom
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+reference: install ## Write the reference pages that are made from the code
+	$(BIN)/python -m chainops.cli.reference
 
 format: install ## Format the code
 	$(BIN)/ruff format .

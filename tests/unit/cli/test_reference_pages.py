@@ -1,0 +1,64 @@
+"""The reference pages that are made from the code are what the code says, and can tell when they are not."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from chainops.cli import reference
+from chainops.cli.reference import FOLDER, PAGES, errors, layers, spans, stale, write
+from chainops.cli.reference.table import one_line, table
+
+
+def test_no_page_is_stale() -> None:
+    assert stale() == [], "run: make reference"
+
+
+def test_no_page_is_there_that_nothing_makes() -> None:
+    assert sorted(path.name for path in FOLDER.glob("*.md")) == sorted(PAGES)
+
+
+def test_a_page_that_was_edited_or_is_missing_is_stale_until_it_is_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reference, "FOLDER", tmp_path)
+    assert sorted(write()) == sorted(PAGES)
+    assert stale() == []
+    (tmp_path / "schema.md").write_text("edited")
+    (tmp_path / "errors.md").unlink()
+    assert sorted(stale()) == ["errors.md", "schema.md"]
+    assert sorted(write()) == ["errors.md", "schema.md"]
+    assert stale() == []
+
+
+def test_check_is_a_command_with_an_exit_code() -> None:
+    words = [sys.executable, "-m", "chainops.cli.reference", "--check"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == ((1, done.stdout) if stale() else (0, "")), done.stderr
+
+
+def test_every_built_in_layer_has_its_class() -> None:
+    from chainops.app.layers import BUILT_IN
+
+    assert set(layers.built_in()) == set(BUILT_IN)
+
+
+def test_an_error_is_told_with_what_is_put_in_left_open() -> None:
+    rows = [row for row in errors.raised() if row[0] == "setup.order"]
+    assert rows[0][1] == "SetupError"
+    assert rows[0][2].startswith("Middleware … (position …) must come before …")
+    assert rows[0][3] == "Move … above … in [pipeline].middleware."
+
+
+def test_attributes_of_both_vocabularies_are_found() -> None:
+    model = spans.exported()["model"]
+    assert {"gen_ai.usage.input_tokens", "llm.token_count.prompt", "llm.input_messages.N.message.role"} <= set(model)
+    assert {"stored", "key"} <= spans.annotated()["cache"]
+
+
+def test_cells_cannot_break_a_table() -> None:
+    assert table(("a",), [("x | y\nz",)]) == "| a |\n|---|\n| x \\| y z |\n"
+    assert one_line("First :class:`~chainops.App`\nline.\n\nSecond.") == "First `App` line."
