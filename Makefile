@@ -11,8 +11,7 @@ export HF_HUB_OFFLINE := 1
 export NEMO_GUARDRAILS_NO_USAGE_STATS := 1
 export LANGSMITH_TRACING := false
 
-.PHONY: help demo test install install-demo embedder lint format bench bench-check binary test-binary binary-lock lock clean
-.PHONY: help demo test install install-demo embedder lint reference format bench binary test-binary binary-lock lock clean
+.PHONY: help demo test install install-demo embedder lint reference format bench bench-check binary test-binary binary-lock lock clean
 
 help: ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
