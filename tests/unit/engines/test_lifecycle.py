@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -115,3 +118,35 @@ def test_a_model_in_two_parts_answers_like_a_whole_one(chain: Chain, tmp_path: P
     model = type(chain(HELLO))(model_path=path, probe=False)
     assert model.invoke("hi").content == "Hello world!"
     model.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_loads_its_own_model_while_the_parents_goes_on(chain: Chain) -> None:
+    model = chain(HELLO, loop=True, max_tokens=2000)
+    stream = model.stream("hi")
+    next(stream)
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            code = 0 if model.invoke("hi", max_tokens=5).content == "Hello world!" else 2
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert next(stream).content
+    stream.close()
+    assert model.invoke("hi", max_tokens=5).content == "Hello world!"
+
+
+@pytest.mark.parametrize("closing", ["", "model.close()", "sys.exit(0)", "del model"])
+def test_a_process_ends_cleanly_whatever_runs(chain: Chain, closing: str) -> None:
+    path = chain(HELLO, loop=True).model_path
+    code = (
+        "import sys\nfrom chainops.engines.llama import ChatLlama\n"
+        f"model = ChatLlama(model_path={path!r}, probe=False, max_tokens=None)\n"
+        "streams = [model.stream(f'question {n}') for n in range(3)]\n"
+        f"for stream in streams: next(stream)\nprint('running')\n{closing}\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "running\n", "")

@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,22 +79,70 @@ def prompts(tiny_path: Path, count: int) -> list[Ask]:
     return asks[:count]
 
 
+def sequential(path: Path, asks: list[Ask]) -> list[str]:
+    """The answers of a model that does one call after the other and keeps nothing in between."""
+    model = ChatLlama(model_path=path, n_kept=0, n_parallel=1)
+    texts = ["".join(event for event in model.session.stream_sync(ask) if isinstance(event, str)) for ask in asks]
+    assert model.session.stats.cached_tokens == 0
+    assert model.session.stats.most_running == 1
+    model.close()
+    return texts
+
+
+async def text(model: ChatLlama, ask: Ask) -> str:
+    return "".join([event async for event in model.session.stream(ask) if isinstance(event, str)])
+
+
+@pytest.fixture(scope="module")
+def expected(tiny_path: Path) -> list[str]:
+    return sequential(tiny_path, prompts(tiny_path, 120))
+
+
 @pytest.mark.parametrize("layout", ["unified", "partitioned"])
-async def test_120_prompts_with_24_in_flight_get_the_answers_of_a_sequential_run(tiny_path: Path, layout: Any) -> None:
-    alone = ChatLlama(model_path=tiny_path, n_kept=0, n_parallel=1)
+async def test_120_prompts_with_24_in_flight_get_the_answers_of_a_sequential_run(
+    tiny_path: Path, layout: Any, expected: list[str]
+) -> None:
     crowd = ChatLlama(model_path=tiny_path, n_parallel=24, kv_layout=layout)
-
-    async def text(model: ChatLlama, ask: Ask) -> str:
-        return "".join([event async for event in model.session.stream(ask) if isinstance(event, str)])
-
     asks = prompts(tiny_path, 120)
-    expected = [await text(alone, ask) for ask in asks]
-    assert alone.session.stats.cached_tokens == 0
     assert await asyncio.gather(*(text(crowd, ask) for ask in asks)) == expected
     assert crowd.session.stats.most_running == 24
     assert crowd.session.stats.cached_tokens > crowd.session.stats.prompt_tokens // 3
     assert len(set(expected)) > 60
-    alone.close()
+    crowd.close()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kv_layout": "unified", "n_parallel": 6, "n_batch": 16, "n_kept": 400},
+        {"kv_layout": "partitioned", "n_parallel": 6, "n_kept": 400, "n_draft": 6},
+        {"kv_layout": "partitioned", "n_parallel": 3, "n_batch": 64},
+    ],
+)
+async def test_calls_that_come_go_and_are_given_up_leave_the_answers_of_others_alone(
+    tiny_path: Path, options: dict[str, Any], expected: list[str]
+) -> None:
+    rng = random.Random(3)
+    crowd = ChatLlama(model_path=tiny_path, **options)
+    forced = [replace(ask, forced="any") for ask in prompts(tiny_path, 120) if ask.tools][:12]
+    asks = prompts(tiny_path, 120)[:48] + forced
+    wanted = expected[:48] + sequential(tiny_path, forced)
+
+    async def one(place: int) -> bool:
+        for _ in range(rng.randrange(400)):
+            await asyncio.sleep(0)
+        task = asyncio.create_task(text(crowd, asks[place]))
+        if rng.random() < 0.25:
+            for _ in range(rng.randrange(200)):
+                await asyncio.sleep(0)
+            task.cancel()
+        try:
+            return await task == wanted[place]
+        except asyncio.CancelledError:
+            return True
+
+    assert all(await asyncio.gather(*(one(place) for place in range(len(asks)))))
+    assert crowd.session.stats.cached_tokens > 0
     crowd.close()
 
 
