@@ -167,7 +167,7 @@ async def test_models_share_a_memory_budget_and_the_one_used_longest_ago_goes(
 
 
 async def test_a_model_that_answers_is_not_unloaded_for_another(
-    chain: Chain, budget: Callable[[int | None], None]
+    chain: Chain, budget: Callable[[int | None], None], eventually: Eventually
 ) -> None:
     from chainops.errors import SetupError
 
@@ -181,6 +181,7 @@ async def test_a_model_that_answers_is_not_unloaded_for_another(
     assert caught.value.code == "setup.model_memory"
     assert (await anext(stream)).content
     await stream.aclose()
+    await asyncio.to_thread(eventually, lambda: first.session.stats.running == 0)
     assert (await second.ainvoke("hi")).content == "another"
 
 
