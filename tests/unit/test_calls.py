@@ -1,8 +1,12 @@
+import dataclasses
+
+import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command, interrupt
 
 from chainops import Middleware, instrument
+from chainops.calls import NodeCall
 from chainops.testing import model_call, node_call, tool_call
 
 
@@ -69,3 +73,25 @@ async def test_a_call_knows_what_runs_the_context_of_the_run_and_whether_a_perso
     ]
     assert {c.runnable.func for c in keep.calls} == {asks, quiet}
     assert all(c.context == {"user": "ada"} for c in keep.calls)
+
+
+@pytest.mark.parametrize("call", [model_call(), node_call({"x": 1}), tool_call({"a": 1})])
+def test_replace_copies_every_field_and_changes_the_named_ones(call):
+    changed = call.replace(name="other", emit=None, parent=call)
+    assert type(changed) is type(call)
+    for field in dataclasses.fields(call):
+        before, after = getattr(call, field.name), getattr(changed, field.name)
+        assert after is {"name": "other", "emit": None, "parent": call}.get(field.name, before)
+    with pytest.raises(TypeError):
+        call.replace(nmae="typing error")
+
+
+def test_a_call_of_your_own_class_keeps_its_class_and_fields_when_replaced():
+    @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+    class Mine(NodeCall):
+        extra: int = 0
+
+    mine = Mine(**{f.name: getattr(node_call(), f.name) for f in dataclasses.fields(NodeCall)}, extra=5)
+    changed = mine.replace(name="other")
+    assert type(changed) is Mine and changed.extra == 5 and changed.name == "other"
+    assert mine.replace(extra=7).extra == 7
