@@ -177,6 +177,16 @@ class Call:
             call = call.parent
         return None if due is None else due - time.monotonic()
 
+    def at_engine(self, name: str, wrap: Callable[[Handler], Handler]) -> None:
+        """Put ``wrap(engine)`` in place of the engine, whichever that is when it runs: a router inside may choose it.
+
+        So a layer sees what the engine returns and emits before any layer inside keeps it. Once per ``name``: said
+        again, the later one counts.
+        """
+        if self.guard.around is None:
+            self.guard.around = {}
+        self.guard.around[name] = wrap
+
     def _outward(self) -> Iterator[Call]:
         call: Call | None = self
         while call is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 __all__ = ["Guard", "Marks"]
@@ -14,16 +15,18 @@ class Guard:
     ``entries``: how often the engine was entered; more than once when a layer retries.
     ``result``: what the engine returned last.
     ``marks``: what layers said about the call's result, for caches; None while nobody said anything.
+    ``around``: what layers put around the engine, whichever it becomes; None while nobody did.
     ``deadline``: when, on the monotonic clock, the call should have its result; None: nobody said.
     """
 
-    __slots__ = ("bubble", "deadline", "entries", "marks", "result")
+    __slots__ = ("around", "bubble", "deadline", "entries", "marks", "result")
 
     def __init__(self) -> None:
         self.bubble: Exception | None = None
         self.entries = 0
         self.result: Any = None
         self.marks: Marks | None = None
+        self.around: dict[str, Callable[[Any], Any]] | None = None
         self.deadline: float | None = None
 
     def mark(self) -> Marks:

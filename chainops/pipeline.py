@@ -174,7 +174,11 @@ async def _terminal(call: Call) -> Any:
         raise guard.bubble
     guard.entries += 1
     try:
-        guard.result = result = await call.engine(call)
+        engine = call.engine
+        if guard.around is not None:
+            for wrap in guard.around.values():
+                engine = wrap(engine)
+        guard.result = result = await engine(call)
     except Exception as error:
         if is_control_flow(error):
             guard.bubble = error

@@ -9,7 +9,19 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from chainops.calls import Call, Emit, Kind, ModelCall, ModelNext, ModelResult, NodeCall, NodeNext, ToolCall, ToolNext
+from chainops.calls import (
+    Call,
+    Emit,
+    Handler,
+    Kind,
+    ModelCall,
+    ModelNext,
+    ModelResult,
+    NodeCall,
+    NodeNext,
+    ToolCall,
+    ToolNext,
+)
 from chainops.errors import ChainopsError, SetupError
 from chainops.gate import GatedStream, guard
 from chainops.layer import ALL_KINDS, Middleware, Streaming
@@ -114,9 +126,9 @@ class Pii(Middleware):
         messages = await self._clean(call, thread, list(call.messages))
         outermost = call.parent is None and self.restores
         emit = _restoring(call.emit, thread) if outermost else call.emit
-        engine = self._guarded(call, thread)
+        call.at_engine(self.name, self._guarded(call, thread))
         try:
-            result = await call_next(call.replace(messages=messages, emit=emit, engine=engine))
+            result = await call_next(call.replace(messages=messages, emit=emit))
         finally:
             if call.parent is None:
                 self._threads.drop(call.run)
@@ -171,31 +183,36 @@ class Pii(Middleware):
 
     async def _through(self, call: Any, call_next: Callable[[Any], Awaitable[Any]], thread: Thread, plain: bool) -> Any:
         """Search the result at the engine itself, inside the caches; hand it values, where it may have them, there."""
-        original = call.engine
 
-        async def engine(inner: Any) -> Any:
-            if plain:
-                field = "args" if isinstance(inner, ToolCall) else "input"
-                inner = inner.replace(**{field: rebuild(inner.input, thread.restore)})
-            with_values = await self._unless_it_fails(call, thread, original(inner))
-            return await self._clean(call, thread, with_values)
+        def wrap(original: Handler) -> Handler:
+            async def engine(inner: Any) -> Any:
+                if plain:
+                    field = "args" if isinstance(inner, ToolCall) else "input"
+                    inner = inner.replace(**{field: rebuild(inner.input, thread.restore)})
+                result = await self._unless_it_fails(call, thread, original(inner))
+                return await self._clean(call, thread, result)
 
-        return await call_next(call.replace(engine=engine))
+            return engine
 
-    def _guarded(self, call: ModelCall, thread: Thread) -> Callable[[ModelCall], Awaitable[ModelResult]]:
+        call.at_engine(self.name, wrap)
+        return await call_next(call)
+
+    def _guarded(self, call: ModelCall, thread: Thread) -> Callable[[Handler], Handler]:
         """The model itself, with its answer searched: inside the caches, so that they keep placeholders."""
-        original = call.engine
 
-        async def engine(inner: ModelCall) -> ModelResult:
-            watch = PiiWatch(self.scanner, thread.placeholder, thread.known())
-            stream = GatedStream(inner.emit, watch)
-            answered = original(inner.replace(emit=stream))
-            result: ModelResult = await self._unless_it_fails(call, thread, answered)
-            message = await self._answer(call, thread, watch, result.message)
-            await stream.end(message)
-            return result if message is result.message else result.replace(message=message)
+        def wrap(original: Handler) -> Handler:
+            async def engine(inner: ModelCall) -> ModelResult:
+                watch = PiiWatch(self.scanner, thread.placeholder, thread.known())
+                stream = GatedStream(inner.emit, watch)
+                answered = original(inner.replace(emit=stream))
+                result: ModelResult = await self._unless_it_fails(call, thread, answered)
+                message = await self._answer(call, thread, watch, result.message)
+                await stream.end(message)
+                return result if message is result.message else result.replace(message=message)
 
-        return engine
+            return engine
+
+        return wrap
 
     async def _unless_it_fails(self, call: Call, thread: Thread, result: Awaitable[Any]) -> Any:
         """The result; an error, which LangGraph keeps in its checkpoints, says the same with placeholders."""

@@ -193,7 +193,20 @@ BENCHES = (
     ),
     Bench("compress", "long prompts get shorter and keep the answer", quick=None, repeat=1, plot=""),
     Bench("rails", "rails on every node", quick=None, repeat=1, plot=""),
-    Bench("pii", "personal data found in time", quick=None, repeat=1, plot=""),
+    Bench(
+        "pii",
+        "personal data found in time",
+        (
+            Figure("dense_ms_per_kb", "text full of values, CPU per KB", "ms", 1.0),
+            Figure("plain_ms_per_kb", "text without any, CPU per KB", "ms"),
+            Figure("bare_dense_ms_per_kb", "nine bare regular expressions, the same full text", "ms"),
+            Figure("stream_words_us", "a token of ordinary words in a stream", "us", 5),
+            Figure("stream_numbers_us", "a token between many numbers", "us"),
+            Figure("hostile_ratio", "hostile texts, 50 KB / 12.5 KB; linear is 4", "x", 6),
+        ),
+        args=("--rounds", "60"),
+        quick=("--rounds", "5"),
+    ),
     Bench(
         "engine",
         "many calls to a local model at once",

@@ -17,6 +17,7 @@ from chainops.errors import SetupError, StoreError
 from chainops.middleware.pii import Pii
 from chainops.middleware.trace import Trace
 from chainops.pipeline import Middleware, Pipeline
+from chainops.store.vault import Keys, Vault
 from chainops.testing import MiddlewareConformance, ScriptedModel
 
 
@@ -338,3 +339,75 @@ async def test_many_threads_at_once_do_not_mix(tmp_path):
     states = await asyncio.gather(*(graph.ainvoke(asked(f"I am u{i}@b.io"), thread(f"t{i}")) for i in range(30)))
     assert [s["messages"][-1].text for s in states] == [f"You said: I am u{i}@b.io" for i in range(30)]
     pii.close()
+
+
+async def test_an_answer_is_searched_whichever_model_a_router_inside_chooses():
+    other = ScriptedModel(["Ask help@shop.example."])
+
+    class Router(Middleware):
+        name = "route"
+
+        async def wrap_model_call(self, call, call_next):
+            return await call_next(call.replace(engine=other))
+
+    graph = chat(ScriptedModel([]), [Pii(), Router()], checkpointer=InMemorySaver())
+    state = await graph.ainvoke(asked("Whom?"), thread())
+    assert state["messages"][-1].text == "Ask help@shop.example."
+    assert (await graph.aget_state(thread())).values["messages"][-1].text == "Ask <EMAIL_1>."
+
+
+async def test_an_erasure_reaches_applications_that_run(tmp_path):
+    model = ScriptedModel([echo], repeat=True)
+    pii = Pii(tmp_path / "vault.db", key=KEY)
+    graph = chat(model, [pii])
+    await graph.ainvoke(asked("a@b.io"), thread(user="u1"))
+    other = Vault(tmp_path / "vault.db", Keys(KEY))
+    assert other.erase("u1") == 1
+    other.close()
+    state = await graph.ainvoke(asked("<EMAIL_1> and a@b.io"), thread(user="u1"))
+    assert model.calls[-1][-1].text == "<EMAIL_1> and <EMAIL_2>"
+    assert state["messages"][-1].text == "You said: <EMAIL_1> and a@b.io"
+    pii.close()
+
+
+def test_synchronous_runs_are_searched_too(tmp_path):
+    model = ScriptedModel([echo])
+
+    def answer(state):
+        return {"messages": [model.invoke(state["messages"])]}
+
+    builder = StateGraph(MessagesState)
+    builder.add_node("answer", answer)
+    builder.add_edge(START, "answer")
+    pii = Pii(tmp_path / "vault.db", key=KEY)
+    graph = chainops.instrument(builder.compile(checkpointer=InMemorySaver()), Pipeline([pii]))
+    state = graph.invoke(asked(LOG), thread())
+    assert model.calls[0][0].text == "User: <PERSON_1>, email <EMAIL_1>"
+    assert state["messages"][-1].text == f"You said: {LOG}"
+    assert graph.get_state(thread()).values["messages"][-1].text == "You said: User: <PERSON_1>, email <EMAIL_1>"
+    pii.close()
+
+
+async def test_agents_with_tools_see_placeholders_and_the_caller_values():
+    from langchain.agents import create_agent
+
+    got = []
+
+    @tool
+    def send_mail(to: str) -> str:
+        """Send a mail."""
+        got.append(to)
+        return f"sent to {to}"
+
+    model = ScriptedModel(
+        [
+            AIMessage("", tool_calls=[{"name": "send_mail", "args": {"to": "<EMAIL_1>"}, "id": "c1"}]),
+            lambda messages: f"Done: {messages[-1].text}",
+        ]
+    )
+    agent = create_agent(model, [send_mail])
+    graph = chainops.instrument(agent, Pipeline([Pii(plain_tools=["send_mail"])]))
+    state = await graph.ainvoke(asked("Mail me at a@b.io"), thread())
+    assert got == ["a@b.io"]
+    assert model.calls[1][-1].text == "sent to <EMAIL_1>"
+    assert state["messages"][-1].text == "Done: sent to a@b.io"
