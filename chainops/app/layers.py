@@ -78,7 +78,12 @@ def _semantic_cache(settings: Settings) -> Middleware:
 def _limits(settings: Settings) -> Middleware:
     from chainops.middleware.limits import Limits
 
-    return Limits(**settings.limits.model_dump())
+    options = settings.limits.model_dump()
+    if settings.limits.store is not None:
+        from chainops.app.plugins import store_of
+
+        options |= {"store": store_of(settings, settings.limits.store, "limits"), "path": None}
+    return Limits(**options)
 
 
 def _budgets(settings: Settings) -> Middleware:

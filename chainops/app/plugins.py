@@ -69,7 +69,7 @@ def engine_of(settings: Settings, name: str, model: str) -> BaseChatModel:
 
 
 def store_of(settings: Settings, name: str, kind: str) -> Any:
-    """The store for ``kind`` ("cache") that the enabled plugin ``name`` brings.
+    """The store for ``kind`` ("cache", "limits") that the enabled plugin ``name`` brings.
 
     Raises:
         SetupError: the plugin is not enabled, brings no such store, or cannot make it (``setup.store``).

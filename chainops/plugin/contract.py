@@ -38,7 +38,7 @@ class Plugin:
         options: a pydantic model of the table ``[plugins.<name>]``; None for a plugin without options.
         middleware: ``(options) -> layers``; each must stand in ``[pipeline].middleware``.
         engines: by name, ``(options, model) -> chat model``; ``App.engine("<plugin>/<engine>", model)`` makes one.
-        stores: by kind ("cache"), ``(options) -> store``; ``[cache].store`` names the plugin.
+        stores: by kind ("cache", "limits"), ``(options) -> store``; ``store`` of that section names the plugin.
         scorers: by name, ``(options, span) -> number, text or None``; ``chainops plugin score`` stores what they say.
         commands: ``"module:name"`` of a ``typer.Typer``, run as ``chainops <name> ...`` where the plugin is enabled.
         migrations: SQL scripts in order, for tables ``<name>_...`` of its own in the trace file. Forward only: an

@@ -39,6 +39,7 @@ class LimitSettings(Section):
 
     rules: tuple[LimitRuleSettings, ...] = Field(default=(), description="The limits.")
     path: Path | None = Field(default=None, description="A file in which several processes count together.")
+    store: str | None = Field(default=None, description="An enabled plugin that keeps the counts, in place of a file.")
     age_s: float = Field(default=10.0, gt=0, description="Seconds of waiting worth one step of priority.")
     deadline_s: float | None = Field(default=None, gt=0, description="Of runs whose metadata says nothing.")
     user_key: str = Field(default="user", description="Where the metadata of a run has the user.")

@@ -8,6 +8,7 @@ from chainops.testing.conformance import CHECKS, MiddlewareConformance, check_mi
 from chainops.testing.engines import ENGINE_CHECKS, EngineConformance, check_engine
 from chainops.testing.faults import Faults, disk_full
 from chainops.testing.installed import write_metadata
+from chainops.testing.limit_stores import LIMIT_STORE_CHECKS, LimitStoreConformance, check_limit_store
 from chainops.testing.model import ScriptedModel
 from chainops.testing.modules import app_module
 from chainops.testing.plugins import Finding, check_plugin
@@ -19,10 +20,12 @@ from chainops.testing.trace import RecordedSpan, RecordedTrace, assert_span
 __all__ = [
     "CHECKS",
     "ENGINE_CHECKS",
+    "LIMIT_STORE_CHECKS",
     "STORE_CHECKS",
     "EngineConformance",
     "Faults",
     "Finding",
+    "LimitStoreConformance",
     "MiddlewareConformance",
     "PromptSnapshot",
     "ReadmeStep",
@@ -33,6 +36,7 @@ __all__ = [
     "app_module",
     "assert_span",
     "check_engine",
+    "check_limit_store",
     "check_middleware",
     "check_plugin",
     "check_readme",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from chainops.cli import reference
-from chainops.cli.reference import FOLDER, PAGES, errors, layers, spans, stale, write
+from chainops.cli.reference import FOLDER, PAGES, api, errors, layers, spans, stale, write
 from chainops.cli.reference.table import one_line, table
 
 
@@ -57,6 +57,16 @@ def test_attributes_of_both_vocabularies_are_found() -> None:
     model = spans.exported()["model"]
     assert {"gen_ai.usage.input_tokens", "llm.token_count.prompt", "llm.input_messages.N.message.role"} <= set(model)
     assert {"stored", "key"} <= spans.annotated()["cache"]
+
+
+def test_every_public_name_has_a_heading() -> None:
+    from importlib import import_module
+
+    text = (FOLDER / "api.md").read_text(encoding="utf-8")
+    for module in api.MODULES:
+        for name in import_module(module).__all__:
+            assert f"\n### `{module}.{name}`\n" in text
+    assert " at 0x" not in text
 
 
 def test_cells_cannot_break_a_table() -> None:

@@ -137,6 +137,9 @@ def test_the_cache_keeps_its_answers_in_the_store_that_a_plugin_brings(folder: P
         assert app.pipeline.middleware[2].tiers.store.limit == 7  # type: ignore[attr-defined]
     with pytest.raises(SetupError, match="Plugin 'al' is not enabled"):
         App(**layers, cache={"store": "al"})
+    limits = {"store": "all", "rules": [{"name": "r", "requests": 5}]}
+    with pytest.raises(SetupError, match="Plugin 'all' brings no store for 'limits'"):
+        App(pipeline={"middleware": ["trace", "limits", "note"]}, limits=limits)
 
 
 def test_the_commands_of_an_enabled_plugin_are_commands_of_chainops_and_of_no_other_folder(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +13,18 @@ import pytest
 from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 
+from chainops.middleware.limits.shared import Admission, LimitFile
 from chainops.store.cache.files import FileStore
 from chainops.store.cache.memory import LocalStore
-from chainops.testing import EngineConformance, ScriptedModel, StoreConformance, check_engine, check_store
+from chainops.testing import (
+    EngineConformance,
+    LimitStoreConformance,
+    ScriptedModel,
+    StoreConformance,
+    check_engine,
+    check_limit_store,
+    check_store,
+)
 
 
 class TestFileStore(StoreConformance):
@@ -55,8 +65,6 @@ class LosesInvalidations(LocalStore):
 
 class OldTagsStay(LocalStore):
     def write(self, batch: Any) -> int:
-        import dataclasses
-
         merged = [dataclasses.replace(r, tags=(*r.tags, *getattr(self._rows.get(r.key), "tags", ()))) for r in batch]
         return super().write(merged)
 
@@ -112,6 +120,71 @@ def test_the_kit_catches_a_store_that(broken: type[LocalStore], check: str) -> N
 def test_a_lease_that_never_ends_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chainops.testing.stores.PATIENCE", 0.05)
     assert "a_lease_has_one_owner_until_it_ends" in check_store(lambda place: NeverEndingLeases())
+
+
+class TestLimitFile(LimitStoreConformance):
+    @pytest.fixture(autouse=True)
+    def folder(self, tmp_path: Path) -> Iterator[None]:
+        self.path = tmp_path
+        yield
+
+    def make(self, place: str) -> LimitFile:
+        return LimitFile(self.path / f"{place}.db")
+
+
+class NeverWaits(LimitFile):
+    def admit(self, asked: Admission) -> float | None:
+        return None if super().admit(asked) is None else 0.0
+
+
+class OneKey(LimitFile):
+    def admit(self, asked: Admission) -> float | None:
+        return super().admit(dataclasses.replace(asked, key="k"))
+
+
+class FirstRateOnly(LimitFile):
+    def admit(self, asked: Admission) -> float | None:
+        return super().admit(dataclasses.replace(asked, rates=dict(list(asked.rates.items())[:1])))
+
+
+class KeepsEverything(LimitFile):
+    def settle(self, key: str, seconds: Any) -> None:
+        return None
+
+
+class ReleasesAnybody(LimitFile):
+    def release(self, key: str, owner: str) -> None:
+        for each in ("a", "b", "c"):
+            super().release(key, each)
+
+
+class ChargesTheRefused(LimitFile):
+    def admit(self, asked: Admission) -> float | None:
+        found = super().admit(asked)
+        if found is None:
+            super().admit(dataclasses.replace(asked, places=None))
+        return found
+
+
+class CountsForItselfOnly(LimitFile):
+    def __init__(self, path: Path) -> None:
+        super().__init__(path.with_name(f"{id(self)}.db"))
+
+
+@pytest.mark.parametrize(
+    ("broken", "check"),
+    [
+        (NeverWaits, "a_rate_lets_its_burst_start_and_spaces_the_rest"),
+        (OneKey, "a_rate_lets_its_burst_start_and_spaces_the_rest"),
+        (FirstRateOnly, "the_longest_of_several_rates_counts"),
+        (KeepsEverything, "what_was_not_used_is_given_back"),
+        (ReleasesAnybody, "places_are_taken_and_freed"),
+        (ChargesTheRefused, "places_are_taken_and_freed"),
+        (CountsForItselfOnly, "many_threads_never_take_more_places_than_there_are"),
+    ],
+)
+def test_the_kit_catches_a_limit_store_that(broken: type[LimitFile], check: str, tmp_path: Path) -> None:
+    assert check in check_limit_store(lambda place: broken(tmp_path / f"{place}.db"))
 
 
 SCRIPT = ["one two three four five six"]
