@@ -174,7 +174,7 @@ def python_of(name: str, peers: Path | None) -> str | None:
     return str(found) if found is not None and found.exists() else None
 
 
-def start(name: str, python: str, spans: int, target: str, *more: str) -> subprocess.Popen[str]:
+def start(name: str, python: str, spans: int, target: str, folder: Path, *more: str) -> subprocess.Popen[str]:
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT) if name == "chainops" else "",
@@ -187,6 +187,7 @@ def start(name: str, python: str, spans: int, target: str, *more: str) -> subpro
         stderr=subprocess.PIPE,
         text=True,
         env=environment,
+        cwd=folder,  # MLflow leaves files where it is started
     )
 
 
@@ -194,7 +195,7 @@ def once(name: str, python: str, spans: int, sink: Sink, folder: Path) -> tuple[
     """CPU us per span, spans per second, bytes per span."""
     path = folder / f"{name}{time.time_ns()}.db"
     before = sink.bytes
-    process = start(name, python, spans, sink.url if name in SENT_TO_A_SINK else str(path))
+    process = start(name, python, spans, sink.url if name in SENT_TO_A_SINK else str(path), folder)
     out, error = process.communicate(timeout=600)
     line = next((line for line in out.splitlines() if line.startswith("RESULT ")), None)
     if line is None:
@@ -209,7 +210,7 @@ def killed(name: str, python: str, folder: Path) -> float | None:
     if name not in COUNT:
         return None
     path = folder / f"{name}-kill.db"
-    process = start(name, python, 0, str(path), "forever")
+    process = start(name, python, 0, str(path), folder, "forever")
     assert process.stdout is not None
     until, marks = time.monotonic() + 60, []
     while time.monotonic() < until:
