@@ -92,7 +92,9 @@ class Planner:
             yield work
             batch.clear()
             work = Work()
-        self._add_prompts(work, prompting, self._slice() if answering else options.n_batch)
+        self._add_prompts(
+            work, prompting, self._slice(len(prompting) / len(answering)) if answering else options.n_batch
+        )
         if work.parts:
             yield work
 
@@ -123,8 +125,9 @@ class Planner:
             if last:
                 work.rows.append(Row(sequence, row, output, NOTHING))
 
-    def _slice(self) -> int:
-        """Tokens of prompt that may be computed next to running answers."""
+    def _slice(self, crowd: float) -> int:
+        """Tokens of prompt that may be computed next to running answers. ``crowd``: prompts for each answer."""
         most = self._native.options.n_batch
-        fitting = int(PROMPT_SECONDS / self._token_s) if self._token_s else most // 4
+        seconds = PROMPT_SECONDS * min(max(crowd, 1.0), 2.0)
+        fitting = int(seconds / self._token_s) if self._token_s else most // 4
         return max(min(fitting, most), min(LEAST_SLICE, most))

@@ -73,7 +73,7 @@ def plan_room(
         cells = fitting_cells(file.metadata, size, room, least=n_ctx, wanted=wanted, value_bytes=KV_BYTES[kv_type])
         if kept is None and cells < min(wanted, 2 * n_ctx):
             kept = 0  # memory is short
-    unified = layout == "unified" or (layout == "auto" and (n_cells is not None or cells < wanted or n_parallel == 1))
+    unified = layout == "unified" or (layout == "auto" and (n_cells is not None or cells < wanted))
     kept = cells if kept is None else kept
     need = check_memory(file, n_ctx, cells=cells, kept=kept, on_gpu=on_gpu, value_bytes=KV_BYTES[kv_type])
     return Room(n_ctx=n_ctx, n_cells=cells, n_kept=kept, unified=unified, need=need)

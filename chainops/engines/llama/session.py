@@ -55,6 +55,7 @@ class Session:
         self._failed, self._make_room = failed, make_room
         self._loaded: Loaded | None = None
         self._pinned: list[Kept] = []
+        self._sha256 = ""
         self._ready = threading.Event()
         self._lock = threading.Lock()  # never held for long: callers take it on their event loop
         self._model_lock = threading.Lock()  # keeps the model in memory while another thread counts tokens
@@ -79,7 +80,7 @@ class Session:
     @property
     def sha256(self) -> str:
         """Hash of the model file, or "" when it is not known."""
-        return self._loaded.sha256 if self._loaded else ""
+        return self._sha256
 
     async def stream(self, ask: Ask) -> AsyncGenerator[str | Finished, None]:
         """Text as it is generated, then ``Finished``. Closing the generator stops the model within one step.
@@ -229,7 +230,7 @@ class Session:
         for kept in self._pinned:
             worker.kept.add(kept.adapters, kept.tokens, kept.state, pinned=True)
         with self._lock:
-            self._loaded, self._worker = loaded, worker
+            self._loaded, self._worker, self._sha256 = loaded, worker, loaded.sha256
             self.stats.loads += 1
         self._ready.set()
         return worker

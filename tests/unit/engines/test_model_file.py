@@ -266,7 +266,7 @@ def test_cells_belong_to_calls_where_the_memory_holds_them_all(tmp_path: Path, m
     assert plan() == (False, 800, 800)
     assert plan(layout="unified") == (True, 800, 800)
     assert plan(n_cells=300) == (True, 300, 300)
-    assert plan(n_parallel=1, n_kept=0) == (True, 100, 0)
+    assert plan(n_parallel=1, n_kept=0) == (False, 100, 0)
     monkeypatch.setattr(room, "available_memory", lambda: file.size + 1000 * per_token)
     assert plan() == (True, 400, 400)
     assert plan(layout="partitioned", n_kept=0) == (False, 800, 0)
