@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chainops.cli.trace_io import otlp_target, output_file, print_json, print_rich, progress, size_in_bytes
+from chainops.cli.trace_io import otlp_target, output_file, picture, print_json, print_rich, progress, size_in_bytes
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -63,6 +63,7 @@ def show(
     run: Annotated[str, typer.Argument(help="The beginning of a run's id, or: last")] = "last",
     db: Db = DEFAULT_DB,
     content: Annotated[bool, typer.Option("--content", "-c", help="Show inputs and outputs.")] = False,
+    svg: Annotated[str | None, typer.Option(metavar="FILE|-", help="The tree as a picture, for a page.")] = None,
     as_json: Json = False,
 ) -> None:
     """One run as a tree: durations, tokens, first token, errors, scores."""
@@ -79,6 +80,9 @@ def show(
         print_json(
             {**row.to_json(), "tree": [s.to_json() for s in spans], "scores": [score.to_json() for score in scores]}
         )
+    elif svg is not None:
+        with output_file(svg) as out:
+            out.write(picture(trace_tree(row, spans, scores, content=content), f"chainops trace show {row.graph}"))
     else:
         print_rich(trace_tree(row, spans, scores, content=content))
 

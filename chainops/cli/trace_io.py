@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-__all__ = ["otlp_target", "output_file", "print_json", "print_rich", "progress", "size_in_bytes"]
+__all__ = ["otlp_target", "output_file", "picture", "print_json", "print_rich", "progress", "size_in_bytes"]
 
 
 @contextmanager
@@ -99,6 +99,22 @@ def print_rich(renderable: Any) -> None:
     if not console.is_terminal:
         console.width = 240
     console.print(renderable)
+
+
+def picture(renderable: Any, title: str) -> str:
+    """An SVG of what a terminal would show. It asks no server for a font."""
+    import io
+    import re
+
+    from rich.console import Console
+
+    wide = Console(record=True, width=240, file=io.StringIO(), force_terminal=True)
+    wide.print(renderable)
+    width = max(len(line.rstrip()) for line in wide.export_text().splitlines())
+    console = Console(record=True, width=width + 1, file=io.StringIO(), force_terminal=True)
+    console.print(renderable)
+    svg = console.export_svg(title=title, unique_id="chainops-trace")
+    return re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
 
 
 def print_json(value: Any) -> None:

@@ -63,6 +63,20 @@ def test_show_draws_the_tree_with_tokens_first_token_errors_hints_scores_and_wha
     assert depth["answer"] == depth["bill"] < depth["tiny-1"] == depth["lookup"]
 
 
+def test_show_svg_is_a_picture_that_asks_no_server_for_anything(store, cli, tmp_path):
+    import xml.etree.ElementTree as ElementTree
+
+    store.example()
+    store.writer.flush()
+    out = tmp_path / "t.svg"
+    assert cli(app, "show", "--svg", str(out)).stdout == ""
+    text = out.read_text()
+    shown = "".join(ElementTree.fromstring(text).itertext()).replace("\xa0", " ")
+    assert "node bill" in shown
+    assert "url(" not in text.replace("url(#", "")
+    assert cli(app, "show", "--svg", "-").stdout == text
+
+
 def test_show_json_has_every_span_with_decoded_content(store, cli):
     ids = store.example()
     shown = json.loads(cli(app, "show", "last", "--json").stdout)
