@@ -89,8 +89,8 @@ def _environ(tools: Path) -> dict[str, str]:
 
 
 def _matches(expected: str, said: str) -> bool:
-    wanted, got = expected.splitlines(), said.splitlines()
+    wanted, got = [[line.rstrip() for line in text.splitlines()] for text in (expected, said)]
     patterns = ["[^\n]*".join(map(re.escape, line.split(_ANY))) for line in wanted]
     return len(wanted) == len(got) and all(
-        re.fullmatch(pattern, line.rstrip()) for pattern, line in zip(patterns, got, strict=True)
+        re.fullmatch(pattern, line) for pattern, line in zip(patterns, got, strict=True)
     )
