@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -16,6 +17,7 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -78,36 +80,35 @@ static void remove_tree(const char *path) {
 /* ---- the payload as a stream ---- */
 
 static ZSTD_DStream *zstd;
-static uint8_t *raw, *plain;
-static size_t raw_room, plain_room, plain_at;
-static uint64_t raw_left;
+static uint8_t *payload, *plain;
+static size_t plain_room, plain_at;
 static ZSTD_inBuffer in;
 static ZSTD_outBuffer out;
-static struct sha256 hash;
 
 static void damaged(const char *how) {
     fail("Copy the file again, and compare its SHA-256 with the one it was delivered with.", "This file is damaged: %s",
          how);
 }
 
-static void open_payload(void) {
-    zstd = ZSTD_createDStream();
-    raw_room = ZSTD_DStreamInSize(), plain_room = ZSTD_DStreamOutSize();
-    raw = malloc(raw_room), plain = malloc(plain_room);
-    if (!zstd || !raw || !plain) fail("Free some memory.", "There is not enough memory to unpack");
-    ZSTD_DCtx_setParameter(zstd, ZSTD_d_windowLogMax, 27);
-    raw_left = tail.length;
+static void *hash_payload(void *hex) { /* beside the unpacking: as much work again */
+    struct sha256 hash;
     sha256_begin(&hash);
-    if (lseek(self_fd, (off_t)tail.offset, SEEK_SET) < 0) damaged("its payload is missing");
+    sha256_add(&hash, payload, tail.length);
+    sha256_end(&hash, hex);
+    return NULL;
 }
 
-static void refill(void) {
-    size_t want = raw_left < raw_room ? (size_t)raw_left : raw_room;
-    ssize_t got = read(self_fd, raw, want);
-    if (got <= 0) damaged(got ? strerror(errno) : "it ends too early");
-    sha256_add(&hash, raw, (size_t)got);
-    raw_left -= (uint64_t)got;
-    in = (ZSTD_inBuffer){raw, (size_t)got, 0};
+static void open_payload(void) {
+    size_t whole = tail.offset + tail.length;
+    uint8_t *file = mmap(NULL, whole, PROT_READ, MAP_PRIVATE, self_fd, 0);
+    if (file == MAP_FAILED) damaged(strerror(errno));
+    madvise(file, whole, MADV_SEQUENTIAL);
+    payload = file + tail.offset;
+    zstd = ZSTD_createDStream();
+    plain_room = ZSTD_DStreamOutSize(), plain = malloc(plain_room);
+    if (!zstd || !plain) fail("Free some memory.", "There is not enough memory to unpack");
+    ZSTD_DCtx_setParameter(zstd, ZSTD_d_windowLogMax, 27);
+    in = (ZSTD_inBuffer){payload, tail.length, 0};
 }
 
 static size_t take(void *to, size_t wanted) {
@@ -119,13 +120,11 @@ static size_t take(void *to, size_t wanted) {
             plain_at += part, done += part;
             continue;
         }
+        size_t before = in.pos;
         out = (ZSTD_outBuffer){plain, plain_room, 0}, plain_at = 0;
-        if (in.pos == in.size) {
-            if (!raw_left) return done;
-            refill();
-        }
         size_t result = ZSTD_decompressStream(zstd, &out, &in);
         if (ZSTD_isError(result)) damaged(ZSTD_getErrorName(result));
+        if (!out.pos && in.pos == before) return done; /* nothing left in it */
     }
     return done;
 }
@@ -173,7 +172,10 @@ static void write_file(const char *path, uint64_t size, mode_t mode) {
 
 static void unpack(const char *to) {
     char header[TAR_BLOCK], name[PATH_MAX], path[PATH_MAX], longer[PATH_MAX + TAR_BLOCK] = "";
+    char found[65];
+    pthread_t hashing;
     open_payload();
+    if (pthread_create(&hashing, NULL, hash_payload, found)) fail("Free some memory.", "Cannot start a thread");
     while (take(header, TAR_BLOCK) == TAR_BLOCK && header[0]) {
         uint64_t size = octal(header + 124, 12);
         if (header[156] == 'L') {
@@ -199,9 +201,7 @@ static void unpack(const char *to) {
             damaged("it holds something unknown");
         }
     }
-    while (raw_left) refill();
-    char found[65];
-    sha256_end(&hash, found);
+    pthread_join(hashing, NULL);
     if (memcmp(found, tail.sha256, 64)) damaged("its SHA-256 is another");
 }
 

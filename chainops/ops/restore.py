@@ -78,7 +78,7 @@ def restore(archive: Path, into: Path, *, force: bool = False, absolute: bool = 
 def _stage(archive: Path, scratch: Path) -> tuple[dict[str, Any], list[Kept]]:
     try:
         with tarfile.open(archive, "r:gz") as tar:
-            tar.extractall(scratch, filter="data")
+            _extract(tar, scratch)
         manifest = json.loads((scratch / MANIFEST).read_text(encoding="utf-8"))
         form = manifest["format"]
         kept = [Kept(**{**each, "settings": tuple(each["settings"])}) for each in manifest["files"]]
@@ -99,6 +99,18 @@ def _stage(archive: Path, scratch: Path) -> tuple[dict[str, Any], list[Kept]]:
     for each in kept:
         _check_file(archive, scratch, each)
     return manifest, kept
+
+
+def _extract(tar: tarfile.TarFile, scratch: Path) -> None:
+    """Only what a backup is made of: plain files, in one folder."""
+    (scratch / "data").mkdir()
+    for entry in tar:
+        folder, _, name = entry.name.rpartition("/")
+        source = tar.extractfile(entry) if entry.isfile() else None
+        if source is None or folder not in ("", "data") or (not folder and name != MANIFEST) or name in ("", ".", ".."):
+            raise tarfile.TarError(f"{entry.name!r} does not belong into a backup")
+        with (scratch / entry.name).open("wb") as file:
+            shutil.copyfileobj(source, file, 1 << 20)
 
 
 def _check_file(archive: Path, scratch: Path, kept: Kept) -> None:
