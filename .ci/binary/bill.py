@@ -82,9 +82,8 @@ def unwelcome(found: dict[str, Any]) -> list[str]:
     return wrong
 
 
-def licences(tree: Path, debian: Path, llama: Path, weights: Path) -> None:
-    """Copy the licence texts of everything into ``licences/`` of the tree."""
-    out = tree / "licences"
+def licences(tree: Path, debian: Path, llama: Path, weights: Path, out: Path) -> None:
+    """Copy the licence texts of everything into the folder ``out``."""
     for info in sorted((tree / PACKAGES).glob("*.dist-info")):
         for file in sorted(info.rglob("*")):
             if file.is_file() and re.match(r"(licen[cs]e|copying|notice|copyright|authors)", file.name, re.IGNORECASE):

@@ -60,7 +60,8 @@ def main() -> None:
     tree.strip_debug(place)
     tree.embedder(place, weights, work)
     tree.libraries(place, debian)
-    bill.licences(place, debian, source, weights)
+    shutil.rmtree(work / "licences", ignore_errors=True)
+    bill.licences(place, debian, source, weights, work / "licences")
     tree.compile_all(place)
     _finish(place, source, work, options.out.resolve(), mtime, debian)
     print(f"{time.monotonic() - began:.0f} s", file=sys.stderr)
@@ -77,11 +78,13 @@ def _finish(place: Path, source: Path, work: Path, out: Path, mtime: int, debian
     (place / "sbom.cdx.json").write_text(text, encoding="utf-8")
     out.mkdir(exist_ok=True)
     name = f"chainops-{version}-linux-x86_64"
+    archive = out / f"{name}-licences.tar.xz"
+    _licence_archive(work / "licences", archive, mtime)
+    shutil.copy(archive, place / "licences.tar.xz")
     unpacked = seal.pack(place, work / "payload.tar.zst", mtime)
     seal.seal(_compile_c("launcher.c", work, debian, "zstd"), work / "payload.tar.zst", unpacked, out / name)
     (out / f"{name}.cdx.json").write_text(text, encoding="utf-8")
-    _licence_archive(place / "licences", out / f"{name}-licences.tar.xz", mtime)
-    files = [out / name, out / f"{name}.cdx.json", out / f"{name}-licences.tar.xz"]
+    files = [out / name, out / f"{name}.cdx.json", archive]
     sums = "".join(f"{inputs.sha256_of(file)}  {file.name}\n" for file in files)
     (out / "SHA256SUMS").write_text(sums, encoding="utf-8")
     print(sums, end="")

@@ -87,6 +87,9 @@ def packages(tree: Path, requirements: Path, wheels: list[Path], cache: Path) ->
             shutil.rmtree(folder)
     for folder in [path for path in site.rglob("tests") if path.is_dir()]:
         shutil.rmtree(folder, ignore_errors=True)
+    for pattern in ("*.pyi", "*.pyx", "*.pxd", "*.c", "*.h", "*.hpp"):  # for people who develop against a package
+        for file in site.rglob(pattern):
+            file.unlink()
     for record in site.glob("*.dist-info/direct_url.json"):  # says where the build machine had the wheel
         record.unlink()
 
