@@ -19,6 +19,7 @@ __all__ = ["app", "main"]
 # one line of help each, so that `chainops --help` imports no command module
 _GROUPS = {
     "backup": "Copy databases and settings into one file, while everything runs.",
+    "bundle": "Signed updates for sites without a network: keys, create, verify, apply, rollback, log.",
     "cache": "Cached answers: stats, show, explain, invalidate, calibrate, clear.",
     "chain": "Versions of whole chains: freeze, list, show, diff, reproduce.",
     "compress": "Make a text shorter, and show what was left out and why; bench: do answers survive?",
