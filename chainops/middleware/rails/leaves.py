@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from chainops.middleware.rails.texts import flat, replaced, role_of
+from chainops.middleware.rails.texts import flat, replaced, role_of, talk_of
 from chainops.middleware.rails.verdict import Place
 
 __all__ = ["Leaf", "Swap", "leaves", "rebuilt"]
@@ -17,20 +17,25 @@ Swap = Mapping[tuple[Place, str], str | None]
 
 
 class Leaf(NamedTuple):
-    """One text. ``new``: nobody has answered it yet. ``talk``: what was said before."""
+    """One text. ``talk``: what was said before."""
 
     text: str
     place: Place
-    new: bool = True
     role: str = ""
     talk: tuple[tuple[str, str], ...] = ()
 
 
-def leaves(value: Any, place: Place, *, numbers: bool = False, depth: int = 0) -> Iterator[Leaf]:
-    """The texts in ``value``: messages by their role, documents as ``retrieval``, all others as ``place``."""
+def leaves(value: Any, place: Place, *, numbers: bool = False, depth: int = 0, talk: bool = False) -> Iterator[Leaf]:
+    """The texts in ``value``: messages by their role, documents as ``retrieval``, all others as ``place``.
+
+    Of a conversation that goes in, only what nobody has answered yet. ``talk``: with what was said before it.
+    """
     if isinstance(value, str):
         if value:
             yield Leaf(value, place)
+    elif isinstance(value, dict) and depth < DEEP:
+        for item in value.values():
+            yield from leaves(item, place, numbers=numbers, depth=depth + 1, talk=talk)
     elif value is None or isinstance(value, bool | bytes):
         return
     elif isinstance(value, int | float):
@@ -46,30 +51,32 @@ def leaves(value: Any, place: Place, *, numbers: bool = False, depth: int = 0) -
             yield Leaf(text, place)
     elif isinstance(value, list | tuple):
         if value and _is_message(value[-1]):
-            yield from _of_talk(value, place, numbers, depth)
+            yield from _of_talk(value, place, numbers, depth, talk)
         else:
             for item in value:
-                yield from leaves(item, place, numbers=numbers, depth=depth + 1)
+                yield from leaves(item, place, numbers=numbers, depth=depth + 1, talk=talk)
     elif isinstance(value, Mapping):
         for item in value.values():
-            yield from leaves(item, place, numbers=numbers, depth=depth + 1)
+            yield from leaves(item, place, numbers=numbers, depth=depth + 1, talk=talk)
     elif (fields := _fields(value)) is not None:
         for item in fields.values():
-            yield from leaves(item, place, numbers=numbers, depth=depth + 1)
+            yield from leaves(item, place, numbers=numbers, depth=depth + 1, talk=talk)
 
 
-def _of_talk(messages: Any, place: Place, numbers: bool, depth: int) -> Iterator[Leaf]:
-    """Of a conversation: what stands before the last answer is not new, where it goes in."""
-    last = -1
+def _of_talk(messages: Any, place: Place, numbers: bool, depth: int, talk: bool) -> Iterator[Leaf]:
+    """Of a conversation that goes in, what stands after the last answer; of one that comes out, everything."""
+    first = 0
     if place == "input":
-        last = max((i for i, m in enumerate(messages) if _is_message(m) and role_of(m) == "assistant"), default=-1)
-    talk: list[tuple[str, str]] = []
-    for i, message in enumerate(messages):
-        before = tuple(talk) if i > last and place == "input" else ()
-        for leaf in leaves(message, place, numbers=numbers, depth=depth + 1):
-            yield leaf._replace(new=i > last or place != "input", talk=before)
-        if place == "input" and _is_message(message):
-            talk.append((role_of(message), flat(message.content)))
+        first = len(messages)
+        while first and not (_is_message(messages[first - 1]) and role_of(messages[first - 1]) == "assistant"):
+            first -= 1
+    for i in range(first, len(messages)):
+        message = messages[i]
+        if not _is_message(message):
+            yield from leaves(message, place, numbers=numbers, depth=depth + 1)
+            continue
+        for leaf in _of_message(message, place):
+            yield leaf._replace(talk=talk_of(m for m in messages[:i] if _is_message(m))) if talk else leaf
 
 
 def _of_message(message: Any, place: Place) -> Iterator[Leaf]:
@@ -77,12 +84,12 @@ def _of_message(message: Any, place: Place) -> Iterator[Leaf]:
     if not text or role in ("system", "developer"):
         return
     if role == "tool":
-        yield Leaf(text, "tool_result", role=role)
+        yield Leaf(text, "tool_result", role)
     elif role == "assistant":
         if place != "input":
-            yield Leaf(text, "output", role=role)
+            yield Leaf(text, "output", role)
     elif place != "output":
-        yield Leaf(text, "input", role=role)
+        yield Leaf(text, "input", role)
 
 
 def rebuilt(value: Any, place: Place, swap: Swap, depth: int = 0) -> Any:
@@ -141,7 +148,7 @@ def _swapped(text: str, place: Place, swap: Swap) -> str:
 
 
 def _is_message(value: Any) -> bool:
-    return hasattr(value, "content") and hasattr(value, "type") and hasattr(value, "additional_kwargs")
+    return hasattr(value, "additional_kwargs")
 
 
 def _fields(value: Any) -> Mapping[str, Any] | None:

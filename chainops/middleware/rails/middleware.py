@@ -17,6 +17,7 @@ from chainops.middleware.rails.placing import Placing, Plans
 from chainops.middleware.rails.rail import Rail, Subject
 from chainops.middleware.rails.report import Report
 from chainops.middleware.rails.screening import Screen
+from chainops.middleware.rails.strikes import Strikes
 from chainops.middleware.rails.texts import flat, replaced, talk_of
 from chainops.middleware.rails.verdict import Place, RailBlocked
 from chainops.pipeline import Middleware
@@ -40,6 +41,7 @@ class Rails(Middleware):
         stream: how rails that judge (not patterns) treat a stream; see ``StreamMode``.
         fields: which fields of a node's state and result are judged beside messages: ``all``, ``messages`` (no others),
             or their names.
+        strikes: counts refusals by user, and makes users wait who are refused again and again.
         memory: texts whose verdicts are remembered.
 
     Raises:
@@ -60,6 +62,7 @@ class Rails(Middleware):
         refusal: str = "I cannot help with that.",
         stream: StreamMode = "hold",
         fields: Literal["all", "messages"] | Iterable[str] = "all",
+        strikes: Strikes | None = None,
         memory: int = 4096,
     ) -> None:
         if on_block not in ("stop", "refuse"):
@@ -73,7 +76,9 @@ class Rails(Middleware):
         self.fields = fields if isinstance(fields, str) else frozenset(fields)
         if isinstance(fields, str) and fields not in ("all", "messages"):
             self.fields = frozenset({fields})
-        self._screen = Screen(Judge(memory), Approvals(), stops=on_block == "stop")
+        self.strikes = strikes
+        self._preparing = [rail for rail in rails if type(rail).prepare is not Rail.prepare]
+        self._screen = Screen(Judge(memory), Approvals(), stops=on_block == "stop", strikes=strikes)
 
     @property
     def rails(self) -> tuple[Rail, ...]:
@@ -84,11 +89,13 @@ class Rails(Middleware):
         """Its settings, and those of each rail."""
         fields = self.fields if isinstance(self.fields, str) else sorted(self.fields)
         rails = {rail.name: rail.describe() for rail in self.rails}
+        strikes = None if self.strikes is None else self.strikes.describe()
         return {
             "on_block": self.on_block,
             "stream": self.stream,
             "refusal": self.refusal,
             "fields": fields,
+            "strikes": strikes,
             "rails": rails,
         }
 
@@ -101,6 +108,7 @@ class Rails(Middleware):
         plans = self.placing.plans(call)
         report = Report(call)
         try:
+            self._screen.throttle(call, report)
             state = await self._screen.value(call, plans, self._chosen(call.input), "input", report)
         except Refusal as refusal:
             return refused_node(call, refusal.error, self.refusal)
@@ -136,11 +144,15 @@ class Rails(Middleware):
         plans = self.placing.plans(call)
         report = Report(call)
         try:
+            self._screen.throttle(call, report)
             messages = await self._screen.messages(call, plans, report)
         except Refusal as refusal:
             return await self._refused(call, refusal, None, report)
         if messages is not None:
             call = call.replace(messages=messages)
+        for rail in self._preparing:
+            if rail in self.placing.placed(call):
+                call = rail.prepare(call)
         guarded = plans["output"] or plans["tool_call"]
         return await (
             self._answered(call, call_next, plans, report) if guarded else self._open(call, call_next, report)

@@ -67,10 +67,20 @@ class PatternRail(Rail):
 
         def rule(category: str, pattern: Any) -> Rule:
             fixed = self.replacement.format(category=category)
+
+            def replace(value: str) -> str:
+                if not self.counts(category, value):
+                    return value
+                return fixed if found is None else found(category, value)
+
             source = f"(?i:{pattern.pattern})" if pattern.flags & _IGNORE_CASE else pattern.pattern
-            return Rule(self.name, source, fixed if found is None else lambda value: found(category, value))
+            return Rule(self.name, source, replace)
 
         return Patterns([rule(category, pattern) for category, pattern in self.patterns], timeout_s=PATIENCE)
+
+    def counts(self, category: str, value: str) -> bool:
+        """Whether what matched is really meant; subclasses look closer here."""
+        return True
 
     def spans(self, text: str) -> list[tuple[int, int, str]]:
         """Where something matches: begin, end, category; raises ``TimeoutError`` for a pattern that backtracks."""
@@ -78,6 +88,7 @@ class PatternRail(Rail):
             (*match.span(), category)
             for category, pattern in self.patterns
             for match in pattern.finditer(text, timeout=PATIENCE)
+            if self.counts(category, match[0])
         ]
 
     async def check(self, subject: Subject) -> Verdict:
@@ -88,7 +99,8 @@ class PatternRail(Rail):
                 break
         else:
             return ALLOW
-        return self._verdict(text, self.spans(text))
+        found = self.spans(text)
+        return self._verdict(text, found) if found else ALLOW
 
     def _verdict(self, text: str, found: list[tuple[int, int, str]]) -> Verdict:
         categories = sorted({category for _, _, category in found})

@@ -54,6 +54,10 @@ class Placing:
             known = self._nodes[id(own)] = (own, self._parsed(own, call.path))
         return known[1]
 
+    def placed(self, call: Call) -> set[Rail]:
+        """The rails that stand anywhere at the node of ``call``."""
+        return {rail for plan in self.plans(call).values() for rail in (*plan.ordered, *plan.parallel)}
+
     def _parsed(self, own: Any, path: str) -> Plans:
         if own is True:
             return self.default

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from chainops.calls import Call
+from chainops.calls import Call, ModelCall
 from chainops.errors import SetupError
 from chainops.middleware.rails.verdict import PLACES, Place, Policy, Verdict
 
@@ -89,6 +89,10 @@ class Rail:
     async def check(self, subject: Subject) -> Verdict:
         """The verdict on one text. Whatever it raises counts as ``failed``."""
         raise NotImplementedError
+
+    def prepare(self, call: ModelCall) -> ModelCall:
+        """The call as the model shall see it, after its texts were judged; for rails that put something into it."""
+        return call
 
     def describe(self) -> dict[str, Any]:
         """For versions of chains: what it is set to, as JSON."""

@@ -13,6 +13,7 @@ from chainops.middleware.rails.leaves import Leaf, leaves, rebuilt
 from chainops.middleware.rails.placing import Plans
 from chainops.middleware.rails.rail import Subject
 from chainops.middleware.rails.report import Report
+from chainops.middleware.rails.strikes import Strikes
 from chainops.middleware.rails.texts import flat, replaced, role_of, talk_of, texts_of, with_arguments, with_texts
 from chainops.middleware.rails.verdict import Place, RailBlocked
 
@@ -26,8 +27,25 @@ class Screen:
         stops: a block raises ``RailBlocked``; otherwise ``Refusal``, which the layer answers.
     """
 
-    def __init__(self, judge: Judge, approvals: Approvals, *, stops: bool) -> None:
+    def __init__(self, judge: Judge, approvals: Approvals, *, stops: bool, strikes: Strikes | None) -> None:
+        self.strikes = strikes
         self.judge, self.approvals, self.stops = judge, approvals, stops
+
+    def blocked(self, call: Call, error: RailBlocked, report: Report) -> Exception:
+        """Count and note a block; what is to be raised for it."""
+        report.blocked(error)
+        if self.strikes is not None and error.place == "input" and not error.failed and error.rail != "strikes":
+            self.strikes.add(call)
+        return error if self.stops else Refusal(error, error.place, {}, {})
+
+    def throttle(self, call: Call, report: Report) -> None:
+        """Raise where the user must wait."""
+        if self.strikes is None:
+            return
+        try:
+            self.strikes.refuse(call)
+        except RailBlocked as error:
+            raise self.blocked(call, error, report) from None
 
     async def messages(self, call: ModelCall, plans: Plans, report: Report) -> list[Any] | None:
         """The conversation with what must be changed in it, or None when nothing must."""
@@ -62,9 +80,10 @@ class Screen:
         swap: dict[tuple[Place, str], str | None] = {}
         refused: dict[tuple[Place, str], RailBlocked] = {}
         source = call.name if call.kind in ("tool", "retriever") else ""
-        for leaf in leaves(value, place, numbers=numbers):
+        talk = not (plans["input"].local and plans["tool_result"].local)
+        for leaf in leaves(value, place, numbers=numbers, talk=talk):
             plan = plans[leaf.place]
-            if plan and leaf.new:
+            if plan:
                 await self.leaf(call, plan, leaf, source, report, swap, refused)
         if refused:
             raise Refusal(next(iter(refused.values())), place, {**swap, **dict.fromkeys(refused)}, refused)
@@ -101,10 +120,7 @@ class Screen:
             if not fresh:
                 return f"[withheld: {verdict.category or rail.name}]"
             error = RailBlocked(rail.name, verdict.reason, verdict.category, place=subject.place, failed=verdict.failed)
-            report.blocked(error)
-            if self.stops:
-                raise error
-            raise Refusal(error, subject.place, {}, {})
+            raise self.blocked(call, error, report)
         if ruling.ask is not None:
             rail, verdict = ruling.ask
             if fresh:

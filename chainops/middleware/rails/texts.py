@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 __all__ = ["flat", "replaced", "role_of", "talk_of", "texts_of", "with_arguments", "with_texts"]
@@ -66,7 +66,7 @@ def replaced(message: Any, text: str) -> Any:
     return message.model_copy(update=update)
 
 
-def talk_of(messages: Sequence[Any]) -> tuple[tuple[str, str], ...]:
+def talk_of(messages: Iterable[Any]) -> tuple[tuple[str, str], ...]:
     """A conversation as role and text."""
     return tuple((role_of(m), flat(m.content)) for m in messages)
 

@@ -61,7 +61,7 @@ class RailBlocked(Blocked):
 
     default_code: ClassVar[str] = "rails.blocked"
 
-    def __init__(self, rail: str, reason: str, category: str, *, place: str, failed: bool = False) -> None:
+    def __init__(self, rail: str, reason: str, category: str, *, place: Place, failed: bool = False) -> None:
         what = "could not judge" if failed else "refused"
         hint = (
             "Mend the rail, or give it on_error='flag' if it may be passed by."
@@ -75,5 +75,5 @@ class RailBlocked(Blocked):
         return _rebuild, (self.rail, self.reason, self.category, self.place, self.failed)
 
 
-def _rebuild(rail: str, reason: str, category: str, place: str, failed: bool) -> RailBlocked:
+def _rebuild(rail: str, reason: str, category: str, place: Place, failed: bool) -> RailBlocked:
     return RailBlocked(rail, reason, category, place=place, failed=failed)
