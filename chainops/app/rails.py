@@ -11,6 +11,7 @@ from chainops.settings import Settings
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
+    from chainops.embedding import Embedder
     from chainops.middleware.rails import Rail, Rails
 
 __all__ = ["build", "jailbreak"]
@@ -35,6 +36,7 @@ def build(settings: Settings, model: BaseChatModel | None = None) -> Rails:
     rails = [*_own(settings), *_nemo(settings, model)]
     if section.jailbreak:
         rails.append(jailbreak(settings, rails))
+    rails += _learned(settings)
     names = {rail.name for rail in rails}
     if unknown := [name for name in section.policy if name not in names]:
         raise SetupError(
@@ -42,8 +44,14 @@ def build(settings: Settings, model: BaseChatModel | None = None) -> Rails:
             hint=f"Rails: {', '.join(sorted(names)) or 'none'}.",
             code="setup.rail",
         )
+    strikes = None if section.strikes is None else Strikes(section.strikes, wait_s=section.strike_wait_s)
     return Rails(
-        rails, on_block=section.on_block, refusal=section.refusal, stream=section.stream, fields=section.fields
+        rails,
+        strikes=strikes,
+        on_block=section.on_block,
+        refusal=section.refusal,
+        stream=section.stream,
+        fields=section.fields,
     )
 
 
@@ -52,14 +60,51 @@ def _options(settings: Settings, name: str) -> dict[str, Any]:
 
 
 def _own(settings: Settings) -> list[Rail]:
-    from chainops.middleware.rails import DenyList, PatternRail
+    from chainops.middleware.rails import Canary, DenyList, Egress, PatternRail
 
     rails: list[Rail] = []
     if settings.rails.deny:
         rails.append(DenyList("deny", settings.rails.deny, **_options(settings, "deny")))
     if settings.rails.patterns:
         rails.append(PatternRail("patterns", settings.rails.patterns, **_options(settings, "patterns")))
+    if settings.rails.canary:
+        rails.append(Canary(**_options(settings, "canary")))
+    if settings.rails.egress:
+        rails.append(Egress(hosts=settings.rails.hosts, **_options(settings, "egress")))
     return rails
+
+
+def _learned(settings: Settings) -> list[Rail]:
+    from chainops.app.embedder import embedder_of
+
+    section = settings.rails
+    rails: list[Rail] = []
+    if section.indirect_injection:
+        from chainops.middleware.rails.indirect import IndirectInjection
+
+        rails.append(IndirectInjection(_embedder(settings), **_options(settings, "indirect_injection")))
+    if section.toxicity:
+        from chainops.middleware.rails.toxicity import Toxicity
+
+        rails.append(Toxicity(embedder_of(settings), **_options(settings, "toxicity")))
+    if section.classifiers:
+        from chainops.middleware.rails.classifier import Classifier
+
+        rails += [Classifier(n, folder, **_options(settings, n)) for n, folder in section.classifiers.items()]
+    return rails
+
+
+def _embedder(settings: Settings) -> Embedder:
+    from chainops.app.embedder import embedder_of
+
+    embedder = embedder_of(settings)
+    if embedder is None:
+        raise SetupError(
+            "The rails jailbreak and indirect_injection need an embedder, and there is none",
+            hint="chainops embedder export, or set [embeddings].path",
+            code="setup.embedder_missing",
+        )
+    return embedder
 
 
 def jailbreak(settings: Settings, others: Sequence[Rail] = ()) -> Rail:
@@ -68,16 +113,9 @@ def jailbreak(settings: Settings, others: Sequence[Rail] = ()) -> Rail:
     Raises:
         SetupError: there is no embedder (``setup.embedder_missing``), or no such other rail (``setup.rail``).
     """
-    from chainops.app.embedder import embedder_of
     from chainops.middleware.rails.jailbreak import Jailbreak
 
-    section, embedder = settings.rails, embedder_of(settings)
-    if embedder is None:
-        raise SetupError(
-            "The rail jailbreak needs an embedder, and there is none",
-            hint="chainops embedder export, or set [embeddings].path",
-            code="setup.embedder_missing",
-        )
+    section, embedder = settings.rails, _embedder(settings)
     second = next((rail for rail in others if rail.name == section.second_opinion), None)
     if section.second_opinion is not None and second is None:
         raise SetupError(

@@ -25,6 +25,16 @@ class RailsSettings(Section):
     jailbreak_flag: float | None = Field(default=None, ge=0, le=1, description="Score to flag from; else calibrated.")
     jailbreak_block: float | None = Field(default=None, ge=0, le=1, description="Score to block from; else calibrated.")
     second_opinion: str | None = Field(default=None, description="The rail that is asked about borderline texts.")
+    indirect_injection: bool = Field(default=False, description="The rail for tool results and documents; embedder.")
+    toxicity: bool = Field(default=False, description="The stand-in 'toxicity'; better with an embedder.")
+    classifiers: dict[str, Path] = Field(
+        default_factory=dict, description="Folders of classifiers, by name of the rail."
+    )
+    canary: bool = Field(default=False, description="Mark system prompts, and refuse answers with the mark.")
+    egress: bool = Field(default=False, description="Refuse links that carry data out, and secrets.")
+    hosts: tuple[str, ...] | None = Field(default=None, description="Hosts that answers may link to; else any.")
+    strikes: int | None = Field(default=None, ge=1, description="Refusals in an hour, then a user must wait.")
+    strike_wait_s: float = Field(default=300.0, gt=0, description="Seconds to wait; twice as long each time.")
     policy: dict[str, Policy] = Field(default_factory=dict, description="By name of a rail; block for the others.")
     on_error: Literal["block", "flag"] = Field(default="block", description="What follows when a rail breaks.")
     on_block: Literal["stop", "refuse"] = Field(default="stop", description="Raise RailBlocked, or answer.")

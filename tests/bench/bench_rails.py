@@ -4,8 +4,8 @@
 side divided by the bare graph of the same round; which side goes first changes from round to round. Wall and CPU time.
 
 * a graph of five nodes, each of which adds a message: bare; in an empty pipeline; with input and output rails of
-  patterns on every node (new texts each time, nothing remembered); the same patterns as a NeMo folder, through the adapter; and
-  with NeMo's own ``LLMRails.check_async`` before and after each node
+  patterns on every node (new texts each time, nothing remembered); the same patterns as a NeMo folder, through the
+  adapter; and with NeMo's own ``LLMRails.check_async`` before and after each node
 * the same with 100 runs at once
 * one check: a pattern rail, the adapter's compiled rail, LLMRails, in microseconds
 * the stream gate: microseconds for each token through the layer, against a layer that only passes on
