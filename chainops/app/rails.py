@@ -26,7 +26,7 @@ def build(settings: Settings, model: BaseChatModel | None = None) -> Rails:
     Raises:
         SetupError: no rail (``setup.rails_empty``), a policy for none, or one that could not judge.
     """
-    from chainops.middleware.rails import Rails
+    from chainops.middleware.rails import Rails, Strikes
 
     section = settings.rails
     if model is None and section.model is not None:
