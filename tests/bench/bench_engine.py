@@ -291,7 +291,7 @@ def main() -> None:
             for side in sides.values():
                 side.close()
     if options.json:
-        print(json.dumps(rows))
+        print(json.dumps({f"{row['calls']} {row['workload']} {row['side']}": row for row in rows}))
 
 
 if __name__ == "__main__":

@@ -78,6 +78,31 @@ TRACERS = tuple(
     for name in ("chainops", "opentelemetry", "langfuse", "langsmith", "mlflow")
     if key != "survived" or name in ("chainops", "mlflow")
 )
+ENGINE = (
+    *(
+        Figure(
+            f"{calls} {work} {layout} > tokens_per_s_x",
+            f"{calls} calls, {work}, {layout}: tokens/s / lock",
+            "x",
+            aim,
+            "higher",
+        )
+        for calls, work, layout, aim in (
+            (1, "unique", "partitioned", 0.98),
+            (8, "cold", "unified", 1.5),
+            (8, "cold", "partitioned", None),
+            (32, "cold", "unified", 1.5),
+            (32, "cold", "partitioned", None),
+            (32, "warm", "unified", None),
+            (32, "warm", "partitioned", None),
+            (32, "unique", "unified", None),
+            (32, "unique", "partitioned", None),
+        )
+    ),
+    Figure("32 unique partitioned > first_ms_x", "32 calls, unique, partitioned: first token after / lock", "x", 0.25),
+    Figure("32 cold unified > first_ms_x", "32 calls, cold, unified: first token after / lock", "x", 0.25),
+    Figure("32 unique partitioned > python_share", "32 calls, unique: share of CPU outside llama.cpp", "", 0.03),
+)
 BENCHES = (
     Bench(
         "pipeline",
@@ -210,11 +235,21 @@ BENCHES = (
     Bench(
         "engine",
         "many calls to a local model at once",
-        args=("--size", "26MB", "--rounds", "1", "--calls", "1", "8", "32"),
+        ENGINE,
+        args=("--size", "26MB", "--rounds", "2", "--calls", "1", "8", "32"),
         quick=None,
         repeat=1,
-        plot="",
-        seconds=900,
+        seconds=1800,
+    ),
+    Bench(
+        "threads",
+        "a local model gives way to other work and stays quick",
+        (
+            Figure("giving way", "tokens/s beside a busy process / alone", "x", 0.4, "higher"),
+            Figure("fixed", "the same with a fixed number of threads", "x", None, "higher"),
+        ),
+        quick=None,
+        repeat=1,
     ),
     Bench(
         "cli",
