@@ -13,6 +13,7 @@ from collections.abc import Hashable
 import numpy as np
 
 from chainops.engines.llama.batch import Tokens
+from chainops.engines.llama.draft_model import DraftModel
 from chainops.engines.llama.request import Ask
 from chainops.engines.llama.sequence import Sequence
 
@@ -33,21 +34,37 @@ class Drafter:
 
     Args:
         most: 0: there are none.
+        model: guesses where nothing was found.
     """
 
-    def __init__(self, most: int) -> None:
-        self.most = most
+    def __init__(self, most: int, model: DraftModel | None = None) -> None:
+        self.most, self._model = most, model
         self._answers: OrderedDict[Hashable, Tokens] = OrderedDict()
 
-    def draft(self, sequence: Sequence, room: int) -> Tokens:
-        """What may follow the last token of ``sequence``, at most ``room`` tokens; often nothing."""
+    def drafts(self, answering: list[Sequence]) -> dict[Sequence, Tokens]:
+        """What may follow the last token of each sequence; often nothing."""
+        each = self.most // len(answering) if answering else 0
+        found: dict[Sequence, Tokens] = {}
+        asked: dict[Sequence, int] = {}
+        for sequence in answering:
+            size = self._size(sequence, each)
+            guess = self._found(sequence, size) if size else NOTHING
+            if len(guess):
+                found[sequence] = guess
+            elif size:
+                asked[sequence] = size
+        return found | self._model.guess(asked) if self._model is not None and asked else found
+
+    def _size(self, sequence: Sequence, room: int) -> int:
+        """How many guesses are worth while."""
         room = min(room, sequence.limit - sequence.count - 1, sequence.capacity - sequence.n_past - 1)
         if sequence.draft_rate < POOR:
             sequence.draft_rate += RECOVERY
-            return NOTHING
-        size = min(room, int(np.ceil(self.most * sequence.draft_rate)))
-        if size < 1:
-            return NOTHING
+            return 0
+        return max(min(room, int(np.ceil(self.most * sequence.draft_rate))), 0)
+
+    def _found(self, sequence: Sequence, size: int) -> Tokens:
+        """What followed the same tokens before."""
         own = sequence.tokens[: sequence.n_past + 1]
         found = continuation(own, own, size)
         before = self._answers.get(_kind(sequence.request.ask))

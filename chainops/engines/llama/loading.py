@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,8 +13,9 @@ from chainops.engines.llama.model_file import ModelFile, check_model_file
 from chainops.engines.llama.native import Native
 from chainops.engines.llama.probe import ensure_probed
 from chainops.engines.llama.prompt import PromptEncoder
-from chainops.engines.llama.room import Layout, plan_room
+from chainops.engines.llama.room import Layout, check_memory, plan_room
 from chainops.engines.llama.template import ChatTemplate
+from chainops.errors import SetupError
 
 __all__ = ["DEFAULT_CONTEXT", "Loaded", "ModelOptions", "load", "threads_for"]
 
@@ -38,6 +39,7 @@ class ModelOptions:
         max_waiting: calls that may wait for their turn.
         idle_seconds: unload when nobody has asked for so long; None: never.
         n_draft: guessed tokens that a step may check.
+        draft_model: absolute path of a small model that guesses; empty: none.
         n_threads: None: 1 for files below 100 MB, else as many as there are cores.
         n_gpu_layers: layers on the GPU; -1: all.
         flash_attn: use flash attention.
@@ -57,6 +59,7 @@ class ModelOptions:
     max_waiting: int = 1024
     idle_seconds: float | None = None
     n_draft: int = 0
+    draft_model: str = ""
     n_threads: int | None = None
     n_gpu_layers: int = 0
     flash_attn: bool = False
@@ -74,6 +77,13 @@ class Loaded:
     encoder: PromptEncoder
     sha256: str
     file: ModelFile
+    draft: Native | None = None
+
+    def close(self) -> None:
+        """Free what it takes."""
+        self.native.close()
+        if self.draft is not None:
+            self.draft.close()
 
 
 def load(options: ModelOptions, make_room: Callable[[int], None] = lambda _need: None) -> Loaded:
@@ -120,14 +130,41 @@ def load(options: ModelOptions, make_room: Callable[[int], None] = lambda _need:
         kv_type=options.kv_type,
         n_draft=options.n_draft,
     )
-    make_room(room.need)
+    small = _draft_file(options.draft_model, file) if options.draft_model else None
+    make_room(room.need + (0 if small is None else _draft_need(small, context)))
     native = Native(Path(options.path), context)
+    draft = None
+    if small is not None:
+        cells = replace(context, n_cells=0, n_kept=0, unified=False, kv_type="f16", n_draft=0)
+        try:
+            draft = Native(small.path, replace(cells, n_threads=options.n_threads or threads_for(small)))
+        except BaseException:
+            native.close()
+            raise
 
     def tokenize(text: str, special: bool, start: bool) -> list[int]:
         return native.tokenize(text, special=special, start=start)
 
     encoder = PromptEncoder(template, tokenize, control=vocabulary.control(), bos_token=vocabulary.text("bos"))
-    return Loaded(native, encoder, sha256, file)
+    return Loaded(native, encoder, sha256, file, draft)
+
+
+def _draft_file(path: str, large: ModelFile) -> ModelFile:
+    """The small model at ``path``, if it can guess for ``large``."""
+    small = check_model_file(path)
+    if small.metadata["tokenizer.ggml.tokens"] != large.metadata["tokenizer.ggml.tokens"]:
+        raise SetupError(
+            f"{small.path.name} cannot guess for {large.path.name}: their vocabularies differ",
+            hint="Give a smaller model of the same family, or leave draft_model out.",
+            code="setup.draft_model",
+        )
+    ensure_probed(small)
+    return small
+
+
+def _draft_need(small: ModelFile, context: ContextOptions) -> int:
+    cells = context.n_ctx * context.n_parallel
+    return check_memory(small, context.n_ctx, cells=cells, on_gpu=1.0 if context.n_gpu_layers else 0.0)
 
 
 def threads_for(file: ModelFile) -> int:

@@ -22,6 +22,7 @@ __all__ = ["Opened"]
 NO_MEANING_HERE = frozenset({"api_key", "max_retries"})
 """Parameters that LangChain passes to every chat model; a model in this process has no use for them."""
 
+PATHS = ("model_path", "draft_model")
 SHARED = (
     "model_path",
     "sha256",
@@ -33,6 +34,7 @@ SHARED = (
     "max_waiting",
     "idle_seconds",
     "n_draft",
+    "draft_model",
     "n_threads",
     "n_gpu_layers",
     "flash_attn",
@@ -69,6 +71,8 @@ class Opened(BaseChatModel):
     n_draft: int = Field(default=0, ge=0, le=64)
     """Guesses of what comes next that a step may check: what followed the same tokens in the prompt, or in the last
     call of the same tools. Answers stay the same, and need fewer steps where they repeat. 0: none."""
+    draft_model: str = ""
+    """Path of a small model with the same vocabulary that guesses where nothing is found; needs n_draft."""
     n_threads: int | None = Field(default=None, ge=1, le=1024)
     """The most threads that compute; one while other work slows them down. None: 1 for files below 100 MB, else one per
     core."""
@@ -99,9 +103,10 @@ class Opened(BaseChatModel):
                 near = difflib.get_close_matches(str(name), known, n=1)
                 hint = f"Did you mean {near[0]!r}?" if near else "See the reference page of ChatLlama."
                 raise SetupError(f"ChatLlama has no option {name!r}", hint=hint, code="setup.option")
-        if isinstance(values, Mapping) and isinstance(values.get("model_path"), Path):
-            return {**values, "model_path": str(values["model_path"])}
-        return values
+        if not isinstance(values, Mapping):
+            return values
+        paths = {name: str(values[name]) for name in PATHS if isinstance(values.get(name), Path)}
+        return {**values, **paths}
 
     @model_validator(mode="after")
     def _go_together(self) -> Self:
@@ -110,6 +115,10 @@ class Opened(BaseChatModel):
                 f"kv_type={self.kv_type!r} needs flash attention",
                 hint="Give flash_attn=True as well, or leave kv_type out.",
                 code="setup.option",
+            )
+        if self.draft_model and not self.n_draft:
+            raise SetupError(
+                "draft_model is given, and n_draft allows no guesses", hint="Give n_draft=8.", code="setup.option"
             )
         return self
 
@@ -127,6 +136,8 @@ class Opened(BaseChatModel):
         """What the session is loaded by."""
         values = {**{name: getattr(self, name) for name in SHARED}, **changed}
         path = str(Path(values.pop("model_path")).expanduser().absolute())
+        if values["draft_model"]:
+            values["draft_model"] = str(Path(values["draft_model"]).expanduser().absolute())
         return ModelOptions(path=path, sha256=values.pop("sha256").lower(), **values)
 
     def swap(self, model_path: str | Path, *, sha256: str = "") -> None:

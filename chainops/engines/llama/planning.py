@@ -57,9 +57,9 @@ class Planner:
     there they are computed one after the other.
     """
 
-    def __init__(self, native: Native) -> None:
+    def __init__(self, native: Native, drafter: Drafter) -> None:
         self._native = native
-        self.drafter = Drafter(native.options.n_draft)
+        self.drafter = drafter
         self._token_s = 0.0  # measured seconds per token of a prompt
         self._last: Hashable = None
 
@@ -79,11 +79,11 @@ class Planner:
         work = Work()
         answering = [sequence for sequence in running if sequence.n_past >= sequence.n_prompt]
         prompting = [sequence for sequence in running if sequence.n_past < sequence.n_prompt and not sequence.leader]
-        drafted = self.drafter.most // len(answering) if answering and self._native.can_share else 0
+        drafts = self.drafter.drafts(answering) if self._native.can_share else {}
         for sequence in self._ordered(answering):
             place, output = sequence.n_past, batch.outputs
             row = batch.add_one(int(sequence.tokens[place]), place, sequence.id)
-            draft = self.drafter.draft(sequence, drafted) if drafted else NOTHING
+            draft = drafts.get(sequence, NOTHING)
             if len(draft):
                 batch.add_all(draft, place + 1, sequence.id)
             work.rows.append(Row(sequence, row, output, draft))

@@ -239,10 +239,10 @@ class Session:
         worker.close()
         with self._lock, self._model_lock:
             self._ready.clear()
-            native = worker.native
-            self._loaded = self._worker = None
+            loaded, self._loaded, self._worker = self._loaded, None, None
             self._pinned = worker.kept.pinned
-            native.close()
+            if loaded is not None:
+                loaded.close()
             self.need = 0
         if worker.leaving is not None:
             worker.leaving.set_result(True)

@@ -14,6 +14,8 @@ from typing import Literal
 import numpy as np
 
 from chainops.engines.llama.adapting import Adapting
+from chainops.engines.llama.draft_model import DraftModel
+from chainops.engines.llama.drafting import Drafter
 from chainops.engines.llama.failures import CannotPin, ContextOverflow, ModelClosed, ModelTimeout
 from chainops.engines.llama.kept import KeptPrefixes
 from chainops.engines.llama.loading import Loaded
@@ -46,7 +48,8 @@ class Worker:
         self.native = loaded.native
         self._loaded, self._native, self._stats = loaded, loaded.native, stats
         self._adapting = Adapting(loaded)
-        self._planner = Planner(loaded.native)
+        guesser = DraftModel(loaded.draft) if loaded.draft is not None else None
+        self._planner = Planner(loaded.native, Drafter(loaded.native.options.n_draft, guesser))
         self._threads = Threads(loaded.native.options.n_threads)
         self._residents = Residents(loaded.native)
         self._running = self._residents.running

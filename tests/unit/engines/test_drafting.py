@@ -89,3 +89,52 @@ async def test_the_support_desk_answers_the_same_with_guesses_and_in_fewer_steps
     assert model.session.stats.steps < plain.session.stats.steps
     plain.close()
     model.close()
+
+
+@pytest.mark.llama
+@pytest.mark.parametrize("layout", ["unified", "partitioned"])
+async def test_a_draft_model_guesses_and_the_answers_stay_the_same(
+    chain: Chain, chain_path: Callable[..., Path], layout: str
+) -> None:
+    right = chain_path(HELLO, loop=True)
+    wrong = chain_path(HELLO, loop=False)  # ends where the other goes on
+    rates = []
+    for draft in (right, wrong):
+        model = chain(HELLO, loop=True, max_tokens=5, n_draft=4, draft_model=draft, kv_layout=layout)
+        texts = await asyncio.gather(*(model.ainvoke(f"question {number}") for number in range(3)))
+        assert {answer.content for answer in texts} == {"Hello world!"}
+        again = await model.ainvoke("another question", max_tokens=60)
+        assert again.content == "Hello world!" * 12
+        stats = model.session.stats
+        rates.append(stats.accepted_tokens / max(stats.drafted_tokens, 1))
+        residents = model.session._worker._residents
+        assert residents.cells.free == residents.cells.count
+        model.close()
+    assert rates[0] > 0.9
+
+
+@pytest.mark.llama
+async def test_a_draft_model_of_another_family_is_refused(chain: Chain, tiny_path: Path) -> None:
+    from chainops.errors import SetupError
+
+    with pytest.raises(SetupError, match="vocabularies differ") as caught:
+        await chain(HELLO, n_draft=4, draft_model=tiny_path).ainvoke("hi")
+    assert caught.value.code == "setup.draft_model"
+    with pytest.raises(SetupError, match="n_draft allows no guesses"):
+        chain(HELLO, draft_model=tiny_path)
+
+
+@pytest.mark.llama
+async def test_the_support_desk_guesses_for_itself(tiny_path: Path) -> None:
+    from chainops.engines.llama import ChatLlama
+
+    plain = ChatLlama(model_path=tiny_path, probe=False)
+    model = ChatLlama(model_path=tiny_path, probe=False, n_draft=6, draft_model=tiny_path)
+    questions = ["How much is shipping?", "When are you open?", "Where is order 67-26?", "Hello", "My name is Ada."]
+    wanted = [(await plain.ainvoke(question)).content for question in questions]
+    assert [(await model.ainvoke(question)).content for question in questions] == wanted
+    together = await asyncio.gather(*(model.ainvoke(question) for question in questions))
+    assert [answer.content for answer in together] == wanted
+    assert model.session.stats.steps < 0.7 * plain.session.stats.steps * 2
+    plain.close()
+    model.close()
