@@ -66,7 +66,7 @@ bench-check: install ## Count instructions of the hot paths, beside the baseline
 	$(BIN)/python tests/bench/instructions.py
 
 TOOLS := build/binary/tools
-BINARY_EXTRAS := --extra rails --extra onnx --extra server --extra bundle
+BINARY_EXTRAS := --extra pii --extra rails --extra onnx --extra server --extra bundle
 
 $(TOOLS)/.done: .ci/binary/tools.txt
 	$(PYTHON) -m venv $(TOOLS)
