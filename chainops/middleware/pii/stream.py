@@ -152,4 +152,4 @@ def _openers_of(detector: PatternDetector) -> list[tuple[re.Pattern[str], Any]]:
 def _joined(begins: str, parts: Sequence[str]) -> str:
     together = "|".join(f"(?:{part})" for part in parts)
     # nothing of this group begins elsewhere: one look instead of one for each
-    return rf"(?=[\d+(A-Za-z])(?:{together})" if begins == DIGIT else together
+    return rf"(?=[\d+(]|[A-Za-z]{{1,2}}\d)(?:{together})" if begins == DIGIT else together
