@@ -81,15 +81,20 @@ class Scan:
         """Whether a word stands near ``text[start:end]`` or in the field's name; None: what follows decides."""
         if self.field and pattern.search(self.field):
             return True
-        if self._inside(pattern, start - BEFORE, start) or self._inside(pattern, end, end + AFTER):
+        if self._stood(pattern, start - BEFORE, start):
             return True
-        return None if not self.final and end + AFTER >= len(self.text) else False
+        # what is read after the value ends with the window, so that no text behind it changes the answer
+        after = pattern.search(self.text, end, end + AFTER)
+        open_end = not self.final and end + AFTER > len(self.text)
+        if after is not None and not (open_end and after.end("word") == len(self.text)):
+            return True
+        return None if open_end else False
 
     def before(self, pattern: re.Pattern[str], start: int, size: int = AFTER) -> bool:
         """Whether a word stands in the last ``size`` characters before ``start``."""
         return pattern.search(self.text, max(0, start - size), start) is not None
 
-    def _inside(self, pattern: re.Pattern[str], low: int, high: int) -> bool:
+    def _stood(self, pattern: re.Pattern[str], low: int, high: int) -> bool:
         places = self._places.get(pattern)
         if places is None:
             # from well before the first window, so that where the search begins makes no difference in it

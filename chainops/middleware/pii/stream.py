@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from chainops.gate import Edit, literals
+from chainops.gate import Edit
 from chainops.gate.patterns import opener
 from chainops.middleware.pii.finding import Finding, resolve
-from chainops.middleware.pii.pattern import CAPITAL, DIGIT, FIRST_WORDS, UNSURE, WORD, Candidate, Form, Scan
+from chainops.middleware.pii.known import Known
+from chainops.middleware.pii.pattern import CAPITAL, DIGIT, FIRST_WORDS, UNSURE, WORD, Form, Scan
 from chainops.middleware.pii.scanner import PatternDetector, Scanner
 
-__all__ = ["Known", "PiiWatch", "Replace"]
+__all__ = ["PiiWatch", "Replace"]
 
 Replace = Callable[[str, str], str]
 """What stands for a value: of its kind, and of the value."""
@@ -21,29 +22,6 @@ Replace = Callable[[str, str], str]
 _NOT_PLAIN = re.compile(r"[^a-z \n]")
 _FIRST = frozenset(word[:3] for word in FIRST_WORDS)
 _TRIGGER = re.compile(rf"[\d@:=_-]|{CAPITAL}|{WORD}|eyJ|(?i:sg\.|ya29|aiza|(?:aki|asi|agp|aid|aro|abi|acc)a)")
-
-
-class Known:
-    """Values that are known already, wherever they stand: a form whose pattern is the values themselves."""
-
-    needs: tuple[str, ...] = ()
-    hints: tuple[str, ...] = ()
-    kind = begins = ""
-
-    def __init__(self, values: dict[str, str]) -> None:
-        """``values``: the kind of each."""
-        self.values = values
-        self.opening = literals(values, ignore_case=False)
-        self._regex = re.compile(self.opening)
-
-    def candidates(self, text: str, start: int) -> Iterator[Candidate]:
-        """Every place where one stands as a whole word."""
-        for match in self._regex.finditer(text, start):
-            yield Candidate(*match.span(), *match.span())
-
-    def judge(self, scan: Scan, start: int, end: int) -> Finding:
-        """What it is known as."""
-        return Finding(start, end, self.values[scan.text[start:end]], 0.9)
 
 
 class PiiWatch:
@@ -57,7 +35,6 @@ class PiiWatch:
         only = scanner.detectors[0] if len(scanner.detectors) == 1 else None
         self._forms: tuple[Form, ...] = only.forms if isinstance(only, PatternDetector) else ()
         self._opens = _openers_of(only) if isinstance(only, PatternDetector) else None
-        self._known_open = opener(known.opening) if known is not None else None
 
     def settle(self, text: str, start: int, final: bool) -> tuple[int, Sequence[Edit]]:
         """See :class:`~chainops.gate.Watch`."""
@@ -72,12 +49,11 @@ class PiiWatch:
             cut = max(text.rfind(" ", start), text.rfind("\n", start)) + 1  # the last word may go on
             if cut <= start:
                 return start, ()
-            plain = self._known is None and _is_plain(text, start)
-            if not plain:
-                cut = self._ends(text, start, cut)
-                if cut <= start:
-                    return start, ()
-        if plain or (self._known is None and not _TRIGGER.search(text, start, cut)):
+            plain = _is_plain(text, start)
+            cut = self._ends(text, start, cut, plain)
+            if cut <= start:
+                return start, ()
+        if self._known is None and (plain or not _TRIGGER.search(text, start, cut)):
             return cut, ()
         cut, found = self._find(text, start, cut, final)
         return cut, self._edits(text, found)
@@ -85,14 +61,12 @@ class PiiWatch:
     def _edits(self, text: str, found: Sequence[Finding]) -> list[Edit]:
         return [Edit(f.start, f.end, self._replace(f.kind, text[f.start : f.end])) for f in found]
 
-    def _ends(self, text: str, start: int, cut: int) -> int:
+    def _ends(self, text: str, start: int, cut: int, plain: bool) -> int:
         """Where something begins that may go on over blanks; ``cut`` where nothing does."""
-        for quick, slow in self._opens or ():
+        for quick, slow in () if plain else self._opens or ():
             if quick.search(text, start) and (match := slow.search(text, start, partial=True)):
                 cut = min(cut, match.start())
-        if self._known_open is not None and (match := self._known_open.search(text, start, partial=True)):
-            cut = min(cut, match.start())
-        return cut
+        return cut if self._known is None else self._known.open_at(text, start, cut)
 
     def _everything(self, text: str) -> list[Finding]:
         found = self._scanner.find(text)
@@ -107,8 +81,8 @@ class PiiWatch:
         scan = Scan(text, "", start, final)
         found: list[Finding] = []
         spans: list[tuple[int, int]] = []
-        forms = self._forms if self._known is None else (*self._forms, self._known)
-        for form in forms:
+        forms: Sequence[Form] = self._forms if _TRIGGER.search(text, start, cut) else ()
+        for form in forms if self._known is None else (*forms, self._known):
             if form.needs and not scan.holds(form.needs):
                 continue
             for candidate in form.candidates(text, start):

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 
 from chainops.calls import RunContext
 from chainops.middleware.pii.finding import Finding, resolve
+from chainops.middleware.pii.known import Known
 from chainops.middleware.pii.pattern import Scan
 from chainops.middleware.pii.scanner import Scanner
-from chainops.middleware.pii.stream import Known
 from chainops.store.vault import Vault
 
 __all__ = ["PLACEHOLDER", "Thread", "Threads"]
@@ -40,9 +40,8 @@ class Thread:
         self._lock = threading.Lock()
         self._placeholders: dict[str, str] = {}
         self._values: dict[str, str] = {}
-        self._kinds: dict[str, str] = {}
         self._numbers: dict[str, int] = {}
-        self._known: Known | None = None
+        self._known = Known()
         self._scans: OrderedDict[tuple[str, str], list[Finding]] = OrderedDict()
         self._cleaned: dict[tuple[str, str], str] = {}
 
@@ -83,11 +82,8 @@ class Thread:
         return PLACEHOLDER.sub(lambda match: values.get(match[0], match[0]), text)
 
     def known(self) -> Known | None:
-        """The values that are known, and the single names of people among them, as a form."""
-        known = self._known
-        if known is None and self._kinds:
-            known = self._known = Known(dict(self._kinds))
-        return known
+        """The values that are known now, and the single names of people among them, as a form."""
+        return self._known.view()
 
     def scan(self, texts: Iterable[tuple[str, str]]) -> None:
         """Look at texts that were not looked at before."""
@@ -127,8 +123,8 @@ class Thread:
 
     def findings(self, text: str, found: list[Finding]) -> list[Finding]:
         """What was found, and where known values stand, without overlaps."""
-        known = self.known()
-        if known is None:
+        known = self._known
+        if not known:
             return found
         scan = Scan(text)
         seen = [known.judge(scan, c.start, c.end) for c in known.candidates(text, 0)]
@@ -149,12 +145,11 @@ class Thread:
         if kind not in self._removed:
             self._values[placeholder] = value
         if len(value) >= SHORTEST:
-            self._kinds[value] = kind
+            self._known.add(value, kind)
         if kind == "PERSON":
             for name in _NAME.findall(value):
                 if name[0].isupper():
-                    self._kinds.setdefault(name, kind)
-        self._known = None
+                    self._known.add(name, kind)
         self._version += 1
         self._cleaned = {}
 

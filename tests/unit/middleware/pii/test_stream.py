@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from chainops.gate import Gate, guard
 from chainops.middleware.pii import KINDS, PatternDetector, Scanner, stream
-from chainops.middleware.pii.stream import Known, PiiWatch
+from chainops.middleware.pii.known import Known
+from chainops.middleware.pii.stream import PiiWatch
 
 VALUES = [
     "ann.smith@example.co.uk", "a@b.io", "4111 1111 1111 1111", "4111111111111111", "5500-0000-0000-0004",
