@@ -26,3 +26,4 @@ class CompressSettings(Section):
     keep_results: int = Field(default=3, ge=0, description="Results of tools that stay when older ones are cleared.")
     fold_comments: bool = Field(default=False, description="Comments of code in fences may go.")
     ingest_tokens: int | None = Field(default=None, gt=0, description="Make longer results shorter as they come in.")
+    summary: bool = Field(default=False, description="A model tells what does not fit before it is dropped.")

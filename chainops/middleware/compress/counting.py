@@ -120,9 +120,10 @@ def text_of(message: BaseMessage) -> tuple[str, int]:
             elif block.get("type") not in ("tool_use", "tool_call"):
                 blocks += 1
         text = "".join(texts)
-    for call in getattr(message, "tool_calls", ()):
+    fields = message.__dict__  # as pydantic keeps them; asking for one that is not there takes it microseconds
+    for call in fields.get("tool_calls") or ():
         text += f'\n{{"name": "{call["name"]}", "arguments": {_json(call["args"])}}}'
-    for call in getattr(message, "invalid_tool_calls", ()):
+    for call in fields.get("invalid_tool_calls") or ():
         text += str(call["args"] or "")
     return text, blocks
 
@@ -159,6 +160,11 @@ class Counts:
                         del self._known[old]
                 self._known[key] = found
         return found
+
+    def unknown(self, messages: Sequence[BaseMessage]) -> int:
+        """Characters of ``messages`` that were not counted yet."""
+        texts = (text_of(message)[0] for message in messages)
+        return sum(len(text) for text in texts if (hash(text), len(text)) not in self._known)
 
     def message(self, message: BaseMessage) -> int:
         """Tokens that ``message`` adds to a prompt, with what the template writes around it."""
@@ -262,7 +268,7 @@ def upper_bound(messages: Sequence[BaseMessage]) -> int:
     total = 0
     for message in messages:
         content = message.content
-        if isinstance(content, str) and not getattr(message, "tool_calls", None):
+        if isinstance(content, str) and not message.__dict__.get("tool_calls"):
             total += len(content) if content.isascii() else len(content.encode("utf-8", "replace"))
         else:
             text, blocks = text_of(message)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chainops.middleware.compress.counting import Counts
 from chainops.middleware.compress.groups import Group, groups_of, kind_of
@@ -45,6 +45,7 @@ class Draft:
         self.places = list(range(len(self.messages)))
         self.sizes = [counts.message(message) for message in self.messages]
         self.cuts: list[Cut] = []
+        self.notes: dict[str, dict[str, Any]] = {}  # what stages say of themselves, for their spans
         self.sources: set[tuple[int, int]] = set()  # what the second place said is left out because the first says it
 
     @property
@@ -82,6 +83,20 @@ class Draft:
         self.messages = [self.messages[i] for i in kept]
         self.places = [self.places[i] for i in kept]
         self.sizes = [self.sizes[i] for i in kept]
+
+    def replace(self, groups: Sequence[Group], message: BaseMessage, what: str) -> bool:
+        """Put ``message`` where the first of ``groups`` begins, and drop them all, if that makes the prompt shorter."""
+        size = self.counts.message(message)
+        if size >= sum(self.sizes[i] for group in groups for i in group.places):
+            return False
+        index = groups[0].places[0]
+        place = self.places[index]
+        before = sum(1 for i in range(index) if not any(i in group.places for group in groups))
+        self.drop(groups, what)
+        self.messages.insert(before, message)
+        self.places.insert(before, place)
+        self.sizes.insert(before, size)
+        return True
 
     def put(self, index: int, message: BaseMessage, what: str) -> bool:
         """Put ``message`` in the place of another, if it has fewer tokens."""

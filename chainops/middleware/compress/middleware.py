@@ -9,20 +9,23 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from chainops.calls import Call, Kind, ModelCall, ModelNext, ModelResult, ToolCall, ToolNext
 from chainops.errors import ChainopsError, SetupError
 from chainops.layer import Middleware
+from chainops.middleware.compress.asking_model import asker
 from chainops.middleware.compress.budget import Budget, budget_of
 from chainops.middleware.compress.clearing import FETCH
 from chainops.middleware.compress.counting import Counts, KnownCounts, upper_bound
 from chainops.middleware.compress.draft import Draft
+from chainops.middleware.compress.fitting import ensure, fits
 from chainops.middleware.compress.groups import kind_of
 from chainops.middleware.compress.ingest import shorter_result
-from chainops.middleware.compress.overflow import ContextOverflow
 from chainops.middleware.compress.pays import Speeds
 from chainops.middleware.compress.prefix import Prefixes
 from chainops.middleware.compress.shorten import Ran, shorten
 from chainops.middleware.compress.stages import STRATEGIES, Job, Strategy, stages_of
-from chainops.middleware.compress.trim import trim
+from chainops.middleware.compress.summary import Ask, Summaries
 
 if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
     from chainops.embedding import Embedder
 
 __all__ = ["Compress"]
@@ -30,8 +33,8 @@ __all__ = ["Compress"]
 NODE_KEYS = frozenset(
     {"strategy", "last_n", "window", "answer_reserve", "tools_reserve", "target_tokens", "ingest_tokens"}
 )
-NEAR = 0.85
-"""From this share of what a prompt may have, the whole prompt is counted as the template writes it."""
+AT_ONCE = 10_000
+"""Characters that are counted on the event loop: a millisecond or two."""
 
 
 class Compress(Middleware):
@@ -59,6 +62,8 @@ class Compress(Middleware):
         keep_results: results of tools that stay when older ones are cleared.
         ingest_tokens: results of tools and documents of retrievers that have more are made shorter once, before they
             enter the conversation; None: they are not.
+        summary: what does not fit is told in a few sentences by a model before it is dropped.
+        summarizer: the model that does; None: the one that is being called.
         fold_comments: comments of code in fences may go, too.
         embedder: compares by meaning; None: stages that do so go by words alone.
 
@@ -83,6 +88,8 @@ class Compress(Middleware):
         step: float = 0.25,
         keep_results: int = 3,
         ingest_tokens: int | None = None,
+        summary: bool = False,
+        summarizer: BaseChatModel | None = None,
         fold_comments: bool = False,
         embedder: Embedder | None = None,
     ) -> None:
@@ -95,16 +102,16 @@ class Compress(Middleware):
         self.windows = dict(windows or {})
         self.answer_reserve, self.tools_reserve, self.step = answer_reserve, tools_reserve, step
         self.keep_results, self.fold_comments = keep_results, fold_comments
-        self.ingest_tokens = ingest_tokens
+        self.ingest_tokens, self.summary, self.summarizer = ingest_tokens, summary, summarizer
         self.embedder = embedder
         self._counts = KnownCounts()
-        self._speeds, self._prefixes = Speeds(), Prefixes()
+        self._speeds, self._prefixes, self._summaries = Speeds(), Prefixes(), Summaries()
 
     def describe(self) -> Mapping[str, Any]:
         """Its settings."""
         names = (
             *("strategy", "last_n", "target_tokens", "windows", "answer_reserve", "tools_reserve", "step"),
-            *("keep_results", "fold_comments", "ingest_tokens"),
+            *("keep_results", "fold_comments", "ingest_tokens", "summary"),
         )
         embedder = None if self.embedder is None else self.embedder.identity
         return {**{name: getattr(self, name) for name in names}, "embedder": embedder}
@@ -125,7 +132,8 @@ class Compress(Middleware):
         n = node.get("last_n", self.last_n)
         if _surely_fits(call, counts, budget) and (strategy != "last_n" or _others(call.messages) <= n):
             return await self._send(call, call_next)
-        messages = await self._fit(call, counts, budget, strategy, n)
+        ask = asker(call, call_next, self.summarizer) if self.summary else None
+        messages = await self._fit(call, counts, budget, strategy, n, ask)
         return await self._send(call if messages is None else call.replace(messages=messages), call_next)
 
     async def _send(self, call: ModelCall, call_next: ModelNext) -> ModelResult:
@@ -153,15 +161,16 @@ class Compress(Middleware):
         return result
 
     async def _fit(
-        self, call: ModelCall, counts: Counts, budget: Budget, strategy: Strategy, n: int
+        self, call: ModelCall, counts: Counts, budget: Budget, strategy: Strategy, n: int, ask: Ask | None
     ) -> tuple[Any, ...] | None:
         """The messages that fit; None: those of the call do."""
-        draft = await asyncio.to_thread(Draft, call.messages, counts)
+        much = counts.unknown(call.messages) > AT_ONCE
+        draft = await asyncio.to_thread(Draft, call.messages, counts) if much else Draft(call.messages, counts)
         margin = 1 + counts.counter.error
         limit = None if budget.limit is None else int(budget.limit / margin)
         goal = limit if budget.target is None else min(int(budget.target / margin), limit or budget.target)
         before = draft.tokens
-        if strategy != "last_n" and (goal is None or await self._fits(call, draft, budget, goal)):
+        if strategy != "last_n" and (goal is None or await fits(call, draft, budget, goal)):
             return None
         job = Job(
             goal=before if goal is None else goal,
@@ -173,6 +182,8 @@ class Compress(Middleware):
             can_fetch=any(_tool_name(tool) == FETCH for tool in call.params.get("tools") or ()),
             fold_comments=self.fold_comments,
             embedder=self.embedder,
+            ask=ask,
+            summaries=self._summaries,
         )
         key = (call.thread, call.path)
         cached = draft.tokens_of(self._prefixes.same(key, draft.messages))
@@ -183,44 +194,9 @@ class Compress(Middleware):
             draft = Draft(call.messages, counts)
             draft.drop([group for group in draft.groups() if left.isdisjoint(group.places)])
             ran += await shorten(draft, job, stages_of(strategy), spans, self._speeds, call.name, cached)
-        await self._ensure(call, draft, budget, limit)
+        await ensure(call, draft, budget, limit)
         self._note(call, draft, budget, strategy, before, ran)
         return tuple(draft.messages) if draft.cuts else None
-
-    async def _fits(self, call: ModelCall, draft: Draft, budget: Budget, goal: int) -> bool:
-        """Whether the prompt as it came has at most ``goal`` tokens; counted whole where it is near that."""
-        tokens = draft.tokens
-        if tokens <= goal * NEAR:
-            return True
-        if tokens > goal / NEAR:
-            return False
-        whole = await self._whole(call, draft)
-        return (tokens if whole is None else whole - budget.tools) <= goal
-
-    async def _ensure(self, call: ModelCall, draft: Draft, budget: Budget, limit: int | None) -> None:
-        """Drop more where the template writes more than was estimated. Raises ``ContextOverflow``."""
-        if limit is None:
-            return
-        while True:
-            tokens = draft.tokens
-            if tokens > limit * NEAR and (whole := await self._whole(call, draft)) is not None:
-                tokens = whole - budget.tools
-            if tokens <= limit:
-                return
-            known = len(draft.cuts)
-            trim(draft, draft.tokens - (tokens - limit))
-            if len(draft.cuts) == known:
-                tools = {"tools": budget.tools} if budget.tools else {}
-                parts = dict(sorted({**draft.parts(), **tools}.items(), key=lambda part: -part[1]))
-                raise ContextOverflow(tokens, limit, parts, budget.reserved())
-
-    async def _whole(self, call: ModelCall, draft: Draft) -> int | None:
-        """Tokens of the whole prompt as the template writes it, tools included; None: there is no template to ask."""
-        tools = call.params.get("tools") or []
-        try:
-            return await asyncio.to_thread(draft.counts.counter.prompt, draft.messages, tools)
-        except Exception:  # noqa: BLE001  what a template refuses, the model refuses when it is called
-            return None
 
     def _node(self, call: Call) -> Mapping[str, Any] | None:
         """What is set for the node; None: nothing is compressed there."""

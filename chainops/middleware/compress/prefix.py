@@ -17,7 +17,7 @@ MOST = 4096
 
 def _mark(message: BaseMessage) -> int:
     content: Any = message.content
-    calls = getattr(message, "tool_calls", ())
+    calls = message.__dict__.get("tool_calls")
     return hash((message.type, content if isinstance(content, str) else repr(content), repr(calls) if calls else ""))
 
 

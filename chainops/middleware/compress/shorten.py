@@ -52,7 +52,7 @@ async def shorten(
         before = draft.tokens
         if before <= job.goal and stage.name != "last_n":
             break
-        if stage.name == "trim" and before <= job.trim_to:
+        if (stage.name == "trim" and before <= job.trim_to) or (stage.name == "summary" and job.ask is None):
             continue
         fits = job.limit is not None and before <= job.limit
         if fits and not stage.must and (reason := speeds.objection(stage.name, before, job.goal, cached, model)):
@@ -69,6 +69,7 @@ async def shorten(
             ran = Ran(stage.name, before, draft.tokens, round((time.perf_counter() - started) * 1e3, 3))
             speeds.saw_stage(label, before, ran.ms)
             span.set(tokens_before=ran.before, tokens_after=ran.after, ms=ran.ms, dropped=_dropped(draft, known))
+            span.set(**draft.notes.get(stage.name, {}))
         done.append(ran)
     return done
 

@@ -14,6 +14,7 @@ from chainops.middleware.compress.duplicates import drop_duplicates
 from chainops.middleware.compress.extract import extract
 from chainops.middleware.compress.groups import kind_of
 from chainops.middleware.compress.structure import lossless, restructure
+from chainops.middleware.compress.summary import Ask, Summaries, Summary
 from chainops.middleware.compress.terse import terse
 from chainops.middleware.compress.trim import keep_last, trim
 from chainops.middleware.compress.words import content_stems, terms
@@ -46,6 +47,8 @@ class Job:
         fold_comments: comments of code may go.
         embedder: for stages that compare by meaning; None: they go by words alone.
         by_meaning: whether using it pays.
+        ask: asks a model for a summary; None: there are none.
+        summaries: those that are known.
     """
 
     goal: int
@@ -58,6 +61,8 @@ class Job:
     fold_comments: bool = False
     embedder: Embedder | None = None
     by_meaning: bool = True
+    ask: Ask | None = None
+    summaries: Summaries | None = None
 
     @property
     def trim_to(self) -> int:
@@ -190,8 +195,8 @@ class KeepLast:
 
 _STAGES: dict[Strategy, tuple[Callable[[], Stage], ...]] = {
     "lossless": (Duplicates, Structure),
-    "balanced": (Duplicates, Structure, Results, Extraction, Trim),
-    "aggressive": (Duplicates, Structure, Results, Extraction, Terse, Trim),
+    "balanced": (Duplicates, Structure, Results, Extraction, Summary, Trim),
+    "aggressive": (Duplicates, Structure, Results, Extraction, Terse, Summary, Trim),
     "trim": (Trim,),
     "last_n": (KeepLast, Trim),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from chainops.middleware.compress.draft import Draft
 from chainops.middleware.compress.groups import Group
 
-__all__ = ["keep_last", "trim"]
+__all__ = ["keep_last", "oldest", "trim"]
 
 
 def trim(draft: Draft, goal: int, *, step: int = 1) -> None:
@@ -20,9 +20,14 @@ def trim(draft: Draft, goal: int, *, step: int = 1) -> None:
         return
     broken = [group for group in draft.droppable() if group.kind == "broken"]
     draft.drop(broken)
+    draft.drop(oldest(draft, goal, step=step))
+
+
+def oldest(draft: Draft, goal: int, *, step: int = 1) -> list[Group]:
+    """The groups that would have to go, see :func:`trim`."""
     excess = draft.tokens - goal
     if excess <= 0:
-        return
+        return []
     wanted = -(-excess // step) * step
     last = draft.last_human()
     gone: list[Group] = []
@@ -33,7 +38,7 @@ def trim(draft: Draft, goal: int, *, step: int = 1) -> None:
             break
         gone.append(group)
         dropped += sum(draft.sizes[i] for i in group.places)
-    draft.drop(gone)
+    return gone
 
 
 def keep_last(draft: Draft, n: int) -> None:
