@@ -180,7 +180,7 @@ async def test_a_deadline_holds_for_everything_inside_the_run():
 
 
 async def test_waiting_and_tokens_stand_on_the_span(tmp_path):
-    trace, limits = Trace(tmp_path / "t.db"), Limits([LimitRule(name="calls", requests=200, period_s=1.0, burst=1)])
+    trace, limits = Trace(tmp_path / "t.db"), Limits([LimitRule(name="calls", requests=10, period_s=1.0, burst=1)])
     ask = Pipeline([trace, limits]).around_model(ScriptedModel([usage("a", 9)], repeat=True))
     await asyncio.gather(*(ask(model_call()) for _ in range(3)))
     trace.flush()
