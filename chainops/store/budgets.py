@@ -24,6 +24,7 @@ import orjson
 
 from chainops.errors import StoreError
 from chainops.store.process import ProcessIdentity, is_gone, this_process
+from chainops.store.wal import use_wal
 
 __all__ = ["Account", "Allowed", "BudgetFile", "Claim", "Refused"]
 
@@ -205,8 +206,7 @@ class BudgetFile:
         self._me = this_process()
         db = sqlite3.connect(self.path, timeout=WAIT_S, isolation_level=None)
         try:
-            db.execute("PRAGMA journal_mode=WAL")
-            db.execute("PRAGMA synchronous=NORMAL")
+            use_wal(db)
             db.executescript(SCHEMA)
             db.execute("PRAGMA busy_timeout=0")  # SQLite would sleep for up to 100 ms; see _begin
         except BaseException:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
 from chainops.errors import StoreError
 from chainops.store.schema import APPLICATION_ID, SCHEMA_VERSION, connect, explain, read_version
 from chainops.store.shipped import shipped
+from chainops.store.wal import use_wal
 
 __all__ = ["alembic_head", "prepare", "upgrade"]
 
@@ -47,7 +47,7 @@ def prepare(connection: sqlite3.Connection, path: str | Path, *, migrations: Pat
     found = read_version(connection, path)
     if found == 0:
         connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
-    _use_wal(connection)
+    use_wal(connection)
     if 0 < found < SCHEMA_VERSION:
         _keep(connection, Path(path), found)
     if found < SCHEMA_VERSION or migrations is not None:
@@ -77,20 +77,6 @@ def _keep(connection: sqlite3.Connection, path: Path, found: int) -> None:
         ) from error
     finally:
         part.unlink(missing_ok=True)
-
-
-def _use_wal(connection: sqlite3.Connection, patience_s: float = 5.0) -> None:
-    """Switch to WAL; several processes that make the file at once are not queued by SQLite here, so try again."""
-    deadline = time.monotonic() + patience_s
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=NORMAL")
-            return
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
 
 
 def _migrate(connection: sqlite3.Connection, path: str | Path, migrations: Path) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from chainops.errors import MissingExtra, SetupError, StoreError
+from chainops.store.wal import use_wal
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -262,8 +263,7 @@ class Vault:
             if not self.path.exists():
                 os.close(os.open(self.path, os.O_CREAT | os.O_WRONLY, 0o600))
             connection = sqlite3.connect(self.path, timeout=5, isolation_level=None, check_same_thread=False)
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=NORMAL")
+            use_wal(connection)
             connection.execute("PRAGMA secure_delete=ON")
             connection.executescript(_SCHEMA)
             proof = hashlib.sha256(self.keys.mac("proof", "", 32)).digest()

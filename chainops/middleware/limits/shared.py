@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from chainops.errors import StoreError
 from chainops.store.process import ProcessIdentity, is_gone, this_process
+from chainops.store.wal import use_wal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,7 +86,7 @@ class LimitFile:
     def _open(self) -> None:
         self._me = this_process()
         self._db = sqlite3.connect(self.path, timeout=10.0, isolation_level=None, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode=WAL")
+        use_wal(self._db)
         self._db.execute("PRAGMA synchronous=OFF")  # counts of seconds: after a power cut they start anew
         self._db.executescript(SCHEMA)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chainops.errors import StoreError
+from chainops.store.wal import use_wal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -100,8 +101,7 @@ class SemanticFile:
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
                 self.path = str(folder / NAME)
             self._db = sqlite3.connect(self.path, timeout=30, isolation_level=None, check_same_thread=False)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")
+            use_wal(self._db)
             self._db.executescript(SCHEMA)
         except (sqlite3.Error, OSError) as error:
             raise _failed(self.path, error) from error
