@@ -169,5 +169,7 @@ def load_toxic_head(path: Path) -> ToxicHead:
             )
     except (OSError, KeyError, ValueError) as error:
         raise SetupError(
-            f"{path} has no weights of a rail: {error}", hint="Make them with the training script.", code="setup.rail"
+            f"{path} has no weights of a rail: {error}",
+            hint="Make them with the scripts in recipes/rails_head.",
+            code="setup.rail",
         ) from None

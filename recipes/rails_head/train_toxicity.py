@@ -1,6 +1,6 @@
 """Make the weights and the word list of the toxicity stand-in, and measure them.
 
-``python training/rails/train_toxicity.py --sources DIR --shared DIR [--out FILE] [--cache FILE]``. The head is trained on
+``python recipes/rails_head/train_toxicity.py --sources DIR --shared DIR [--out FILE] [--cache FILE]``. The head is trained on
 labelled tweets (hate or offensive / neither); the words are kept as hashes only.
 """
 

@@ -1,6 +1,6 @@
 """Make the weights that find instructions to an assistant in tool results and documents, and measure them.
 
-``python training/rails/train_indirect.py --sources DIR --shared DIR [--out FILE] [--cache FILE] [--json]``. Attacks are
+``python recipes/rails_head/train_indirect.py --sources DIR --shared DIR [--out FILE] [--cache FILE] [--json]``. Attacks are
 sentences that tell a model what to do (BIPIA, tasks of self-instruct, our own), harmless texts are sentences of
 passages. Measured on BIPIA's test set, put into passages that were not trained on.
 """

@@ -1,6 +1,6 @@
 """Make the weights of the jailbreak rail, and measure them on texts that they were not made from.
 
-``python training/rails/train_jailbreak.py --sources DIR --shared DIR [--out FILE] [--json]``. Takes minutes: some
+``python recipes/rails_head/train_jailbreak.py --sources DIR --shared DIR [--out FILE] [--json]``. Takes minutes: some
 thousand texts are embedded, once; ``--cache FILE`` keeps the vectors. Prints recall and false alarms by set.
 """
 

