@@ -6,6 +6,7 @@ import io
 import os
 import re
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from chainops.store.reader import Reader
 from ..docs.pages import Page, pages
 from ..docs.world import NOT_RUN, TINY, make_world
 
-PROMPT = re.compile(r"^(?:\$ )?(?:\w+=\S+ )*chainops +(.*)$", re.MULTILINE)
+PROMPT = re.compile(r"^(?:\$ )?(?:\w+=\S+ )*(?:chainops +|(?=mkdir ))(.*)$", re.MULTILINE)
 TARGET = re.compile(r" (?:[|;]|&&|2>|>) ?(\S*).*$")
 
 
@@ -56,6 +57,9 @@ def test_every_command_of_a_page_runs(
         newest = reader.find_run("last").run_id
     for line in lines:
         target = re.search(r" > ?(\S+)", line)
+        if line.startswith("mkdir "):
+            subprocess.run(line, shell=True, check=True, cwd=tmp_path)
+            continue
         words = shlex.split(TARGET.sub("", re.sub(r"\b01a1fb87\b", newest[:13], line)), comments=True)
         monkeypatch.setattr(sys, "stdin", io.StringIO(""))
         with pytest.raises(SystemExit) as done:

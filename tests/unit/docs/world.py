@@ -112,6 +112,10 @@ def _for_local_model(folder: Path) -> None:
 
 def _for_offline(folder: Path) -> None:
     _for_operate(folder)
+    (folder / "update" / "prompts").mkdir(parents=True)
+    (folder / "update" / "prompts" / "answer.prompt").write_text(
+        "---\ninputs:\n  properties:\n    question: {}\n---\nAnswer briefly: {{ question }}\n", encoding="utf-8"
+    )
 
 
 def _for_operate(folder: Path) -> None:
