@@ -46,7 +46,8 @@ $(VENV)/.embedder: requirements/embedder.txt $(VENV)/.dev
 	$(BIN)/chainops embedder export $(VENV)/share/chainops/all-MiniLM-L6-v2
 	@touch $@
 
-lint: install ## Lint, types, and who may import whom
+lint: install ## Lint, types, who may import whom, and no reference page is stale
+	$(BIN)/python -m chainops.cli.reference --check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
