@@ -67,7 +67,7 @@ bench-check: install ## Count instructions of the hot paths, beside the baseline
 	$(BIN)/python tests/bench/instructions.py
 
 TOOLS := build/binary/tools
-BINARY_EXTRAS := --extra pii --extra rails --extra onnx --extra server --extra bundle
+BINARY_EXTRAS := --extra pii --extra rails --extra onnx --extra openai --extra langchain --extra server --extra bundle
 
 $(TOOLS)/.done: .ci/binary/tools.txt
 	$(PYTHON) -m venv $(TOOLS)
@@ -86,7 +86,7 @@ binary-lock: $(TOOLS)/.done ## Write the versions of Debian's packages in the bi
 lock: ## Write the exact versions anew (needs uv)
 	uv pip compile --quiet pyproject.toml --extra llama --generate-hashes --no-emit-index-url --no-annotate --no-header --universal --python-version 3.11 --output-file requirements/demo.txt
 	uv pip compile --quiet pyproject.toml --extra llama --extra dev --extra rails --extra bundle --constraint requirements/demo.txt --generate-hashes --no-emit-index-url --no-annotate --no-header --universal --python-version 3.11 --output-file requirements/dev.txt
-	uv pip compile --quiet pyproject.toml $(BINARY_EXTRAS) --constraint requirements/demo.txt --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 --python-platform x86_64-manylinux_2_28 --output-file requirements/binary.txt
+	uv pip compile --quiet pyproject.toml .ci/binary/packages.in $(BINARY_EXTRAS) --constraint requirements/demo.txt --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 --python-platform x86_64-manylinux_2_28 --output-file requirements/binary.txt
 	uv pip compile --quiet .ci/binary/tools.in --generate-hashes --no-emit-index-url --no-annotate --no-header --universal --python-version 3.11 --output-file .ci/binary/tools.txt
 
 clean: ## Remove the environment and what was built

@@ -7,7 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from inputs import run
+from inputs import run, sha256_of
 
 VARIANTS = ("x64", "sandybridge", "haswell", "alderlake", "skylakex", "icelake", "zen4")
 """What ggml chooses from at run time. None with AMX: its kernels crash with quantised weights
@@ -18,10 +18,11 @@ CORE = ("libllama.so", "libggml.so", "libggml-base.so")
 
 def build(source: Path, work: Path) -> list[Path]:
     """The shared libraries, stripped, under the names by which they are loaded."""
-    llama, out = source / "vendor" / "llama.cpp", work / "llama-libs"
+    llama, out = source / "vendor" / "llama.cpp", work / f"llama-libs-{_kind(source)}"
     done = out / ".done"
     if not done.is_file():
         _choose_variants(llama / "ggml" / "src" / "CMakeLists.txt")
+        shutil.rmtree(work / "llama-build", ignore_errors=True)
         _compile(llama, work / "llama-build")
         out.mkdir(exist_ok=True)
         binaries = work / "llama-build" / "bin"
@@ -32,6 +33,11 @@ def build(source: Path, work: Path) -> list[Path]:
             shutil.copyfile(binaries / f"libggml-cpu-{variant}.so", out / f"libggml-cpu-{variant}.so")
         done.touch()
     return sorted(path for path in out.iterdir() if path != done)
+
+
+def _kind(source: Path) -> str:
+    """Version of the source and of this recipe: a build of another is not taken."""
+    return f"{source.name.rpartition('-')[2]}-{sha256_of(Path(__file__))[:8]}"
 
 
 def _choose_variants(file: Path) -> None:
@@ -65,7 +71,7 @@ def python_wheel(source: Path, work: Path) -> Path:
     """llama-cpp-python without a library of its own."""
     import os
 
-    out = work / "llama-wheel"
+    out = work / f"llama-wheel-{_kind(source)}"
     if not list(out.glob("*.whl")):
         environment = {**os.environ, "CMAKE_ARGS": "-DLLAMA_BUILD=OFF -DLLAVA_BUILD=OFF"}
         options = ("--no-deps", "--no-build-isolation", "-w", out)

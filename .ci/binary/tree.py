@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from inputs import requirement, run
+from inputs import requirement, run, sha256_of
 
 STDLIB = "lib/python3.11"
 PACKAGES = f"{STDLIB}/dist-packages"  # where Debian's Python looks
@@ -75,9 +75,10 @@ def packages(tree: Path, requirements: Path, wheels: list[Path], cache: Path) ->
     command = (python, "-X", "utf8", Path(pip.__file__).parent, "-q")
     only = ("--only-binary", ":all:", "--no-deps")
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-    if not (cache / ".done").is_file():
+    done = cache / f".done-{sha256_of(requirements)[:12]}"
+    if not done.is_file():
         run(*command, "download", *only, "--require-hashes", "-r", requirements, "-d", cache, env=environment)
-        (cache / ".done").touch()
+        done.touch()
     offline = ("--no-index", "--find-links", cache, "--target", site, "--no-compile", "--no-warn-script-location")
     run(*command, "install", *only, *offline, "--require-hashes", "-r", requirements, env=environment)
     for wheel in wheels:
