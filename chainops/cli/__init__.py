@@ -34,12 +34,14 @@ _GROUPS = {
     "plugin": "Plugins: list, info, check, new, score, page.",
     "pii": "Personal data: scan, test, erase, purge, key.",
     "prompt": "Prompts in versions: add, list, show, diff, render, test, promote, split, sync, import, export.",
+    "python": "Run a script with the Python that chainops runs on.",
     "rails": "What may be said: check, test.",
     "restore": "Check a backup, and bring it back.",
     "route": "Models behind names: list, explain, calibrate.",
     "run": "Run an application from its folder: on one input, or on lines from stdin until told to stop.",
     "settings": "Settings: show, check, schema.",
     "trace": "Look at recorded runs: list, show, tail, search, export, import, prune.",
+    "upgrade": "Bring all files to this version, with a backup first.",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import shutil
 from pathlib import Path
 from typing import Annotated
@@ -48,7 +49,8 @@ def init(
         return
     for name in files:
         typer.echo(str(folder / name))
-    typer.echo(f"Next:\n  cd {folder}\n  python app.py\n  chainops trace show last", err=True)
+    python = "chainops python" if "CHAINOPS_EXE" in os.environ else "python"  # the one file has its own
+    typer.echo(f"Next:\n  cd {folder}\n  {python} app.py\n  chainops trace show last", err=True)
 
 
 def recipes() -> dict[str, Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -13,13 +14,15 @@ from chainops.errors import ChainopsError, SetupError
 __all__ = ["load_graph"]
 
 NAMES = ("app", "graph")
+POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def load_graph(spec: str) -> Any:
     """The instrumented graph that ``FOLDER``, ``FOLDER:NAME``, ``FILE.py:NAME`` or ``MODULE:NAME`` means.
 
-    In a folder it is looked for in ``app.py``, under ``app`` and ``graph``. A function is called without arguments. A
-    graph that is not instrumented gets the pipeline of the ``chainops.toml`` beside it.
+    In a folder it is looked for in ``app.py``, under ``app`` and ``graph``. A function is called; one that needs an
+    argument gets what the function ``model`` beside it returns. A graph that is not instrumented gets the pipeline of
+    the ``chainops.toml`` beside it.
 
     Raises:
         SetupError: it cannot be loaded, or is no graph (``setup.app``).
@@ -30,7 +33,7 @@ def load_graph(spec: str) -> Any:
     try:
         module = _from_file(file) if file.is_file() else _from_name(place)
         found = _find(module, name)
-        graph = found() if callable(found) and not hasattr(found, "nodes") else found
+        graph = _made(found, module) if callable(found) and not hasattr(found, "nodes") else found
     except ChainopsError:
         raise
     except Exception as error:
@@ -70,10 +73,20 @@ def _from_name(name: str) -> Any:
     return import_module(name)
 
 
+def _made(function: Any, module: Any) -> Any:
+    parameters = inspect.signature(function).parameters.values()
+    needed = [each for each in parameters if each.default is each.empty and each.kind in POSITIONAL]
+    if len(needed) == 1 and callable(model := getattr(module, "model", None)):
+        return function(model())
+    return function()
+
+
 def _find(module: Any, name: str) -> Any:
+    from chainops.app import App
+
     for wanted in [name] if name else NAMES:
-        if hasattr(module, wanted):
-            return getattr(module, wanted)
+        if not isinstance(found := getattr(module, wanted, None), App | None):
+            return found
     raise AttributeError(f"there is no {name or ' and no '.join(NAMES)} in it")
 
 

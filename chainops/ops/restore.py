@@ -21,7 +21,7 @@ from chainops.ops.backup import FORMAT, MANIFEST, Kept, is_database, problems_of
 from chainops.store.process import ProcessIdentity, is_gone
 from chainops.store.schema import APPLICATION_ID, SCHEMA_VERSION, explain
 
-__all__ = ["RestoreReport", "restore", "verify"]
+__all__ = ["RestoreReport", "restore", "user_of", "verify"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,11 +150,11 @@ def _check_target(target: Path, *, force: bool) -> None:
         raise StoreError(
             f"{target} exists already", hint="Give another folder with --into, or --force.", code="store.exists"
         )
-    if user := _user_of(target):
+    if user := user_of(target):
         raise StoreError(f"{target} is used by process {user}", hint="Stop it first.", code="store.in_use")
 
 
-def _user_of(path: Path) -> int | None:
+def user_of(path: Path) -> int | None:
     """A living process that has this file open for its traces."""
     if not is_database(path):
         return None

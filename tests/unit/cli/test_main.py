@@ -80,3 +80,13 @@ def test_the_shell_completes_commands_and_options(tmp_path: Path) -> None:
     assert chainops(cwd=tmp_path, **inner).stdout.split() == [b"show"]
     option = {**asked, "COMP_WORDS": "chainops trace show --con", "COMP_CWORD": "3"}
     assert chainops(cwd=tmp_path, **option).stdout.split() == [b"--content"]
+
+
+def test_python_runs_a_script_with_its_own_arguments(tmp_path):
+    import subprocess
+    import sys
+
+    (tmp_path / "app.py").write_text("import sys, chainops; print(sys.argv[1:])")
+    command = [sys.executable, "-m", "chainops", "python", "app.py", "--help", "-x"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "['--help', '-x']\n"), done.stderr

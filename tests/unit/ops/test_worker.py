@@ -197,3 +197,19 @@ def test_the_table_resources_limits_processors_memory_and_priority(site: Path) -
     much = subprocess.run([*script, '{"text": "much"}'], cwd=site, capture_output=True, text=True)
     assert json.loads(much.stdout)["error"]["code"] == "MemoryError"
     assert much.returncode == 2
+
+
+def test_a_function_that_needs_a_model_gets_the_one_beside_it(start: Any, site: Path) -> None:
+    app = site / "app" / "app.py"
+    app.write_text(
+        "from chainops import App\nfrom chainops.testing import ScriptedModel\n"
+        "from langgraph.graph import START, MessagesState, StateGraph\n"
+        "app = App('app/chainops.toml')\n"  # no graph: the next name counts
+        "def model():\n    return ScriptedModel(['Hello.'])\n"
+        "def graph(chat, memory=None):\n"
+        "    builder = StateGraph(MessagesState)\n"
+        "    builder.add_node('a', lambda state: {'messages': [chat.invoke(state['messages'])]})\n"
+        "    builder.add_edge(START, 'a')\n    return builder.compile()\n"
+    )
+    out, err = start("--message", "Hi").end()
+    assert json.loads(out)["output"]["messages"][-1]["content"] == "Hello.", err
