@@ -60,8 +60,8 @@ format: install ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: install ## Measure everything beside its peers, and draw it: ONLY="cache limits", QUICK=1
-	$(BIN)/python tests/bench/report $(if $(QUICK),--quick) $(foreach name,$(ONLY),--only $(name))
+bench: install ## Measure everything beside its peers, and draw it: ONLY="cache limits", QUICK=1, DATA=folder
+	$(BIN)/python tests/bench/report $(if $(QUICK),--quick) $(if $(DATA),--data $(DATA)) $(foreach name,$(ONLY),--only $(name))
 
 bench-check: install ## Count instructions of the hot paths, beside the baseline (needs valgrind; for a nightly job)
 	$(BIN)/python tests/bench/instructions.py

@@ -43,7 +43,9 @@ for line in sys.stdin:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--peer", default="", help="a Python with sentence-transformers")
-    peer = parser.parse_args().peer
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    peer = options.peer
     with tempfile.TemporaryDirectory() as folder:
         sides: dict[str, Any] = {"fp32": OnnxModel(open_folder(default_place()))}
         sides["int8"] = OnnxModel(open_folder(export(Path(folder), int8=True)))
@@ -60,16 +62,22 @@ def main() -> None:
                 times["torch"].append(_ask(other, texts))
         if other is not None:
             other.kill()
-    for name, seconds in times.items():
-        if seconds:
-            print(f"{name:6} {statistics.median(seconds[1:]) / TEXTS * 1e3:7.2f} ms per short text")
+    found: dict[str, Any] = {
+        name: {"ms": statistics.median(seconds[1:]) / TEXTS * 1e3} for name, seconds in times.items() if seconds
+    }
+    for name in sides if other is not None else ():
+        ratios = [b / a for a, b in zip(times[name][1:], times["torch"][1:], strict=True)]
+        found[name]["torch / ours"] = statistics.quantiles(ratios, n=4)
+    if options.json:
+        print(json.dumps(found))
+        return
+    for name, row in found.items():
+        print(f"{name:6} {row['ms']:7.2f} ms per short text")
+        if "torch / ours" in row:
+            low, middle, high = row["torch / ours"]
+            print(f"       {middle:.2f}x the throughput of torch (quartiles {low:.2f} to {high:.2f}); aim 3x")
     if other is None:
         print("sentence-transformers on torch: not run (give --peer PYTHON)")
-        return
-    for name in sides:
-        ratios = [b / a for a, b in zip(times[name][1:], times["torch"][1:], strict=True)]
-        low, middle, high = statistics.quantiles(ratios, n=4)
-        print(f"{name}: {middle:.2f}x the throughput of torch (quartiles {low:.2f} to {high:.2f}); aim 3x")
 
 
 def _start(python: str) -> Any:

@@ -1,14 +1,16 @@
 """The semantic cache: how fast the nearest question is found, and what a bound on wrong hits leaves of the hits.
 
-    python tests/bench/bench_semantic_cache.py [--questions FILE] [--million]
+    python tests/bench/bench_semantic_cache.py [--questions FILE] [--million] [--json]
 
 FILE: labelled questions, CSV (text, category) or JSONL (text, label). Half of them calibrate, the other half tests;
-next to this project's score stands the cosine alone, calibrated in the same way.
+next to this project's score stands the cosine alone, calibrated in the same way, and the cosine with a threshold that
+somebody chose, which is how GPTCache and LangChain's semantic caches decide.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import statistics
 import time
@@ -32,6 +34,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--questions", type=Path)
     parser.add_argument("--million", action="store_true", help="also search among a million vectors (needs 2 GB)")
+    parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     real = embedder().embed_sync(
         [
@@ -41,12 +44,26 @@ def main() -> None:
             for x in ("", " today", " for her")
         ]
     )
-    for size in (1_000, 10_000, 100_000, *([1_000_000] if given.million else [])):
-        search(real, size)
-    if given.questions is None:
-        print("labelled questions: not run (give --questions FILE)")
-    else:
-        bounds(read_labelled(given.questions))
+    found: dict[str, Any] = {
+        "search": {
+            f"{size:,}": search(real, size)
+            for size in (1_000, 10_000, 100_000, *([1_000_000] if given.million else []))
+        }
+    }
+    if given.questions is not None:
+        found["questions"] = bounds(read_labelled(given.questions))
+    if given.json:
+        print(json.dumps(found))
+        return
+    for vectors, row in found["search"].items():
+        recall = f", nearest found {row['recall']:.0%}" if "recall" in row else ""
+        print(f"{vectors:>9} vectors: {row['ms']:6.2f} ms CPU{recall}")
+    for name, row in found.get("questions", {"labelled questions": None}).items():
+        if not row:
+            why = "no threshold keeps it" if given.questions else "not run (give --questions FILE)"
+            print(f"{name}: {why}")
+            continue
+        print(f"{name}: {row['hits']:.1%} hits on the unseen half, {row['wrong']:.2%} of them wrong")
 
 
 def mixed(real: Any, size: int, chance: Any) -> Any:
@@ -56,7 +73,8 @@ def mixed(real: Any, size: int, chance: Any) -> Any:
     return (made / np.linalg.norm(made, axis=1, keepdims=True)).astype(np.float32)
 
 
-def search(real: Any, size: int) -> None:
+def search(real: Any, size: int) -> dict[str, float]:
+    """Median CPU of a search, and how often the nearest of all was found (not for the largest)."""
     chance = np.random.default_rng(1)
     index = VectorIndex(real.shape[1])
     for begin in range(0, size, 50_000):
@@ -70,26 +88,31 @@ def search(real: Any, size: int) -> None:
         if size <= 100_000:
             parts = [index._half[b : b + 20_000].astype(np.float32) @ vector for b in range(0, size, 20_000)]
             found += near[0][1] >= float(np.concatenate(parts)[:size].max()) - 1e-6
-    recall = f", nearest found {found / 60:.0%}" if size <= 100_000 else ""
-    print(f"{size:>9,} vectors: {statistics.median(took) * 1e3:6.2f} ms CPU{recall}")
+    return {"ms": statistics.median(took) * 1e3} | ({"recall": found / 60} if size <= 100_000 else {})
 
 
-def bounds(questions: list[tuple[str, str]]) -> None:
+def bounds(questions: list[tuple[str, str]]) -> dict[str, Any]:
+    """Hits and wrong ones on the half that did not calibrate; None where no threshold keeps the bound."""
     random.Random(5).shuffle(questions)
     vectors = embedder().embed_sync([text for text, _ in questions])
     half = len(questions) // 2
+    found: dict[str, Any] = {}
     for name, look in (("score and guards", observe), ("cosine alone", by_cosine)):
         seen, unseen = look(questions[:half], vectors[:half]), look(questions[half:], vectors[half:])
         for bound in (0.01, 0.02, 0.03, 0.05):
             try:
-                threshold = find_threshold(seen, bound).threshold
+                found[f"{name}, bound {bound:.0%}"] = rates(unseen, find_threshold(seen, bound).threshold)
             except SetupError:
-                print(f"{name}, bound {bound:.0%}: no threshold keeps it")
-                continue
-            hits = [o for o in unseen if o.score is not None and o.score >= threshold]
-            wrong = sum(not o.right for o in hits) / max(len(hits), 1)
-            rate = len(hits) / len(unseen)
-            print(f"{name}, bound {bound:.0%}: {rate:.1%} hits on the unseen half, {wrong:.2%} of them wrong")
+                found[f"{name}, bound {bound:.0%}"] = None
+    for chosen in (0.7, 0.8, 0.9):
+        found[f"cosine alone, threshold {chosen}"] = rates(unseen, chosen)
+    return found
+
+
+def rates(unseen: Sequence[Observation], threshold: float) -> dict[str, float]:
+    """Share of questions that are answered, and of those the share with another question's answer."""
+    hits = [o for o in unseen if o.score is not None and o.score >= threshold]
+    return {"hits": len(hits) / len(unseen), "wrong": sum(not o.right for o in hits) / max(len(hits), 1)}
 
 
 def by_cosine(questions: Sequence[tuple[str, str]], vectors: Any) -> list[Observation]:

@@ -5,11 +5,12 @@
 Each tracer runs in a process of its own, in the environment ``FOLDER/<name>`` (``make bench`` makes them); those that
 have none are reported as not run. Spans have 300 bytes in and 300 out, ten to a trace. OpenTelemetry, Langfuse and
 LangSmith send to a sink on loopback that answers 200 and keeps nothing: what they reach is "sent", not "durable".
-MLflow writes its own SQLite file.
+MLflow writes its own SQLite file. Phoenix's client is OpenTelemetry's; its server runs beside it and writes SQLite.
 
 * cpu_us: CPU of the tracing process per span, all threads, flush included (a server's or sink's own is not in it)
-* rate: spans per second from the first one to the end of the flush
-* survived: share of the spans that had ended 0.5 s before ``kill -9`` and are there afterwards (ours and MLflow)
+* rate: spans per second from the first one to the end of the flush; Phoenix: until they are in its database
+* server_cpu_us: CPU of Phoenix's server per span
+* survived: share of the spans that had ended 0.5 s before ``kill -9`` and are there afterwards (ours, MLflow, Phoenix)
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+from phoenix_peer import Phoenix
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAD = """
@@ -128,10 +131,12 @@ def flush():
 measured(work, flush)
 """,
 }
+CLIENTS["phoenix"] = CLIENTS["opentelemetry"]
 SENT_TO_A_SINK = ("opentelemetry", "langfuse", "langsmith")
 SLOW = {"mlflow": 10}
 """Of so many times fewer spans: these take milliseconds for each."""
 COUNT = {"chainops": "SELECT count(*) FROM span WHERE status <> 'open'", "mlflow": "SELECT count(*) FROM spans"}
+COUNT["phoenix"] = COUNT["mlflow"]
 
 
 class Sink(ThreadingHTTPServer):
@@ -191,26 +196,41 @@ def start(name: str, python: str, spans: int, target: str, folder: Path, *more: 
     )
 
 
-def once(name: str, python: str, spans: int, sink: Sink, folder: Path) -> tuple[float, float, float]:
+def once(name: str, python: str, spans: int, server: Sink | Phoenix, folder: Path) -> dict[str, float]:
     """CPU us per span, spans per second, bytes per span."""
     path = folder / f"{name}{time.time_ns()}.db"
-    before = sink.bytes
-    process = start(name, python, spans, sink.url if name in SENT_TO_A_SINK else str(path), folder)
+    sent, size = (server.bytes, 0) if isinstance(server, Sink) else (0, server.size())
+    before = (server.spans(), server.cpu_s()) if isinstance(server, Phoenix) else (0, 0.0)
+    target = server.url if name in SENT_TO_A_SINK or isinstance(server, Phoenix) else str(path)
+    process = start(name, python, spans, target, folder)
     out, error = process.communicate(timeout=600)
     line = next((line for line in out.splitlines() if line.startswith("RESULT ")), None)
     if line is None:
         raise RuntimeError(error.strip().splitlines()[-1] if error.strip() else f"ended with {process.returncode}")
     cpu, rate = json.loads(line[7:])
-    size = sum(file.stat().st_size for file in folder.glob(path.name + "*"))
-    return cpu, rate, (sink.bytes - before if name in SENT_TO_A_SINK else size) / (spans + 50)
+    found = {"cpu_us": cpu, "rate": rate}
+    if isinstance(server, Phoenix):
+        ended = time.perf_counter()
+        server.wait_for(before[0] + spans + 50)
+        found["rate"] = spans / (spans / rate + time.perf_counter() - ended)
+        found["server_cpu_us"] = (server.cpu_s() - before[1]) / (spans + 50) * 1e6
+        stored = server.size() - size
+    else:
+        stored = (
+            server.bytes - sent
+            if name in SENT_TO_A_SINK
+            else sum(f.stat().st_size for f in folder.glob(path.name + "*"))
+        )
+    return found | {"bytes": stored / (spans + 50)}
 
 
-def killed(name: str, python: str, folder: Path) -> float | None:
+def killed(name: str, python: str, server: Sink | Phoenix, folder: Path) -> float | None:
     """Share of the spans that had ended 0.5 s before the kill and are in the file."""
     if name not in COUNT:
         return None
-    path = folder / f"{name}-kill.db"
-    process = start(name, python, 0, str(path), folder, "forever")
+    path = server.database if isinstance(server, Phoenix) else folder / f"{name}-kill.db"
+    before = server.spans() if isinstance(server, Phoenix) else 0
+    process = start(name, python, 0, server.url if isinstance(server, Phoenix) else str(path), folder, "forever")
     assert process.stdout is not None
     until, marks = time.monotonic() + 60, []
     while time.monotonic() < until:
@@ -225,10 +245,37 @@ def killed(name: str, python: str, folder: Path) -> float | None:
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     old = max((ended for ended, at in marks if at < now - 0.5), default=0)
+    if isinstance(server, Phoenix):
+        server.settle()
     with sqlite3.connect(path) as db:
-        there = db.execute(COUNT[name]).fetchone()[0] - 50
+        there = db.execute(COUNT[name]).fetchone()[0] - 50 - before
     db.close()
     return min(1.0, max(0, there) / old) if old else None
+
+
+def measure(
+    pythons: dict[str, str | None],
+    servers: dict[str, Sink | Phoenix],
+    found: dict[str, list[dict[str, float]]],
+    report: dict[str, Any],
+    folder: Path,
+    options: argparse.Namespace,
+) -> None:
+    """All rounds, the tracers in turn, and then what a kill leaves."""
+    for _ in range(options.rounds):
+        for name, python in pythons.items():
+            if python is None or name in report:
+                continue
+            try:
+                found[name].append(once(name, python, options.spans // SLOW.get(name, 1), servers[name], folder))
+            except (RuntimeError, subprocess.TimeoutExpired) as error:
+                report[name] = {"not run": str(error)}
+    for name, python in pythons.items():
+        if python is None:
+            report[name] = {"not run": f"no environment {name!r}: --peers FOLDER"}
+        elif name not in report:
+            medians = {key: statistics.median(row[key] for row in found[name]) for key in found[name][0]}
+            report[name] = medians | {"survived": killed(name, python, servers[name], folder)}
 
 
 def main() -> None:
@@ -240,23 +287,20 @@ def main() -> None:
     options = parser.parse_args()
     sink, report = Sink(), dict[str, Any]()
     pythons = {name: python_of(name, options.peers) for name in CLIENTS}
-    found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in CLIENTS}
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in CLIENTS}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        for _ in range(options.rounds):
-            for name, python in pythons.items():
-                if python is None or name in report:
-                    continue
-                try:
-                    found[name].append(once(name, python, options.spans // SLOW.get(name, 1), sink, folder))
-                except (RuntimeError, subprocess.TimeoutExpired) as error:
-                    report[name] = {"not run": str(error)}
-        for name, python in pythons.items():
-            if python is None:
-                report[name] = {"not run": f"no environment {name!r}: --peers FOLDER"}
-            elif name not in report:
-                cpu, rate, size = (statistics.median(values) for values in zip(*found[name], strict=True))
-                report[name] = {"cpu_us": cpu, "rate": rate, "bytes": size, "survived": killed(name, python, folder)}
+        servers: dict[str, Sink | Phoenix] = dict.fromkeys(CLIENTS, sink)
+        if (python := pythons["phoenix"]) is not None:
+            try:
+                servers["phoenix"] = Phoenix(python, folder)
+            except RuntimeError as error:
+                report["phoenix"] = {"not run": str(error)}
+        try:
+            measure(pythons, servers, found, report, folder, options)
+        finally:
+            if isinstance(phoenix := servers["phoenix"], Phoenix):
+                phoenix.stop()
     mine = report["chainops"]
     for row in report.values():
         if "cpu_us" in row:

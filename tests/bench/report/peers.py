@@ -11,7 +11,9 @@ PEERS = {
     "langfuse": ["langfuse>=4,<6"],
     "langsmith": ["langsmith>=0.4,<1"],
     "mlflow": ["mlflow>=3,<4"],
+    "phoenix": ["arize-phoenix>=20,<21"],
     "litellm": ["litellm>=1.80,<2"],
+    "torch": ["sentence-transformers>=5,<7"],
 }
 """By name: what is installed. LiteLLM, MLflow and others are peers here, never dependencies."""
 

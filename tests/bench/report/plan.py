@@ -75,8 +75,8 @@ TRACERS = tuple(
         ("bytes", "bytes per span, stored or sent", "B"),
         ("survived", "share that survives kill -9", ""),
     )
-    for name in ("chainops", "opentelemetry", "langfuse", "langsmith", "mlflow")
-    if key != "survived" or name in ("chainops", "mlflow")
+    for name in ("chainops", "opentelemetry", "langfuse", "langsmith", "mlflow", "phoenix")
+    if key != "survived" or name in ("chainops", "mlflow", "phoenix")
 )
 ENGINE = (
     *(
@@ -102,6 +102,21 @@ ENGINE = (
     Figure("32 unique partitioned > first_ms_x", "32 calls, unique, partitioned: first token after / lock", "x", 0.25),
     Figure("32 cold unified > first_ms_x", "32 calls, cold, unified: first token after / lock", "x", 0.25),
     Figure("32 unique partitioned > python_share", "32 calls, unique: share of CPU outside llama.cpp", "", 0.03),
+)
+SEMANTIC_CACHE = (
+    Figure("search > 100,000 > ms", "nearest of 100,000 vectors, CPU", "ms", 2),
+    Figure("search > 100,000 > recall", "the nearest was found", "", 0.99, "higher"),
+    *(
+        Figure(f"questions > {name}, {rule} > {key}", f"{name}, {rule}: {what}", "", None, better)
+        for name, rule in (
+            ("score and guards", "bound 1%"),
+            ("score and guards", "bound 2%"),
+            ("cosine alone", "bound 2%"),
+            ("cosine alone", "threshold 0.8"),
+            ("cosine alone", "threshold 0.9"),
+        )
+        for key, what, better in (("hits", "answered", "higher"), ("wrong", "of them wrong", "lower"))
+    ),
 )
 BENCHES = (
     Bench(
@@ -140,7 +155,7 @@ BENCHES = (
         args=("--peers", "{peers}", "--rounds", "7"),
         quick=("--rounds", "2"),
         repeat=1,
-        peers=("opentelemetry", "langfuse", "langsmith", "mlflow"),
+        peers=("opentelemetry", "langfuse", "langsmith", "mlflow", "phoenix"),
         seconds=900,
     ),
     Bench(
@@ -161,8 +176,29 @@ BENCHES = (
         args=("--rounds", "40"),
         quick=("--rounds", "10"),
     ),
-    Bench("semantic_cache", "answers by meaning, with a bound on wrong ones", quick=None, repeat=1, plot=""),
-    Bench("embeddings", "vectors without torch", quick=None, repeat=1, plot=""),
+    Bench(
+        "semantic_cache",
+        "answers by meaning, with a bound on wrong ones",
+        SEMANTIC_CACHE,
+        args=("--questions={data}/banking77/train.csv",),
+        quick=(),
+        repeat=1,
+        notes="The rows on labelled questions need DATA=FOLDER with banking77/train.csv.",
+    ),
+    Bench(
+        "embeddings",
+        "vectors without torch",
+        (
+            Figure("fp32 > torch / ours > 1", "sentence-transformers on torch / ours, fp32", "x", 3, "higher"),
+            Figure("int8 > torch / ours > 1", "the same / ours, int8", "x", None, "higher"),
+            Figure("fp32 > ms", "a short text, fp32, one thread", "ms"),
+            Figure("int8 > ms", "a short text, int8, one thread", "ms"),
+        ),
+        args=("--peer={python:torch}",),
+        quick=(),
+        repeat=1,
+        peers=("torch",),
+    ),
     Bench(
         "gate",
         "a guarded stream flows",
@@ -206,7 +242,20 @@ BENCHES = (
         quick=("--rounds", "5"),
         peers=("litellm",),
     ),
-    Bench("budgets", "budgets that hold across processes", quick=None, repeat=1, plot=""),
+    Bench(
+        "budgets",
+        "budgets that hold across processes",
+        (
+            Figure("difference", "4 processes x 1,000 calls: charged less the sum of costs", "", 0),
+            Figure("most spent of a hard budget", "most spent of a hard budget of 600,000", "", 600_000),
+            Figure("nothing, 1 at once, us CPU", "a call without layers, CPU", "us"),
+            Figure("cost, 1 at once, us CPU", "with costs, CPU", "us"),
+            Figure("budgets and cost, 1 at once, us CPU", "with costs and budgets, one by one, CPU", "us"),
+            Figure("budgets and cost, 100 at once, us CPU", "with both, 100 at once, CPU", "us"),
+        ),
+        quick=("--calls", "200"),
+        repeat=1,
+    ),
     Bench(
         "prompts",
         "versions and labels cost nothing per call",
@@ -217,7 +266,33 @@ BENCHES = (
         ),
     ),
     Bench("compress", "long prompts get shorter and keep the answer", quick=None, repeat=1, plot=""),
-    Bench("rails", "rails on every node", quick=None, repeat=1, plot=""),
+    Bench(
+        "rails",
+        "rails on every node cost what pattern matching costs",
+        (
+            *(
+                Figure(f"{runs} > {side} > cpu", f"{shown}: {what} / bare graph, CPU", "x", aim)
+                for runs, shown, limit in (
+                    ("five nodes, one run", "five nodes", 1.25),
+                    ("five nodes, 100 runs at once", "100 runs at once", 1.3),
+                )
+                for side, what, aim in (
+                    ("pattern rails", "pattern rails on every node", limit),
+                    ("NeMo folder, adapter", "a NeMo folder on every node", limit),
+                    ("NeMo LLMRails", "NeMo's LLMRails on every node", None),
+                )
+            ),
+            Figure("one check > pattern rail, us", "one check, our patterns", "us"),
+            Figure("one check > compiled NeMo rail, us", "one check, NeMo's rail through the adapter", "us"),
+            Figure("one check > LLMRails, us", "one check, LLMRails", "us"),
+            Figure("stream > more, us", "stream gate, a token", "us", 5),
+            Figure("jailbreak rail > 12 words, ms CPU", "the jailbreak rail on 12 words", "ms"),
+            Figure("jailbreak rail > 250 words, ms CPU", "the jailbreak rail on 250 words", "ms"),
+        ),
+        args=("--rounds", "15"),
+        quick=("--rounds", "3", "--no-llmrails"),
+        repeat=1,
+    ),
     Bench(
         "pii",
         "personal data found in time",

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from peers import PEERS
 from plan import Bench, Figure
 
 SCRIPTS = Path(__file__).resolve().parents[1]
@@ -51,7 +52,7 @@ class Result:
     why: str = ""
 
 
-def run(bench: Bench, *, quick: bool, peers: dict[str, str], folder: Path) -> Result:
+def run(bench: Bench, *, quick: bool, peers: dict[str, str], folder: Path, data: Path | None = None) -> Result:
     """All runs of one benchmark."""
     result = Result(bench)
     script = SCRIPTS / (bench.script or f"bench_{bench.name}.py")
@@ -64,7 +65,7 @@ def run(bench: Bench, *, quick: bool, peers: dict[str, str], folder: Path) -> Re
         return result
     found: list[dict[str, Any]] = []
     for _ in range(1 if quick else bench.repeat):
-        out, result.why = _once(script, _filled(args or (), peers, folder), bench)
+        out, result.why = _once(script, _filled(args or (), peers, folder, data), bench)
         if result.why:
             return result
         if not bench.figures and bench.plot != "series":
@@ -101,12 +102,17 @@ def pick(found: Any, path: str) -> float | None:
     return float(found) if isinstance(found, int | float) else None
 
 
-def _filled(args: tuple[str, ...], peers: dict[str, str], folder: Path) -> list[str]:
+def _filled(args: tuple[str, ...], peers: dict[str, str], folder: Path, data: Path | None) -> list[str]:
+    """Arguments with paths in them; "--option={data}/FILE" is left out where that file is not."""
     filled = []
     for arg in args:
         arg = arg.replace("{peers}", str(folder))
-        for name in ("litellm",):
+        for name in PEERS:
             arg = arg.replace(f"{{python:{name}}}", peers.get(name, ""))
+        if "{data}" in arg:
+            arg = arg.replace("{data}", str(data))
+            if data is None or not Path(arg.partition("=")[2]).is_file():
+                continue
         filled.append(arg)
     return filled
 
