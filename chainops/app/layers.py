@@ -53,11 +53,16 @@ def _chain(settings: Settings) -> Middleware:
     return Chain(**{**options, "path": settings.chain.path or settings.trace.path})
 
 
-def _compress(settings: Settings) -> Middleware:
-    from chainops.app.embedder import embedder_of
-    from chainops.middleware.compress import Compress
+def _memory(settings: Settings) -> Middleware:
+    from chainops.app.memory import build
 
-    return Compress(**settings.compress.model_dump(), embedder=embedder_of(settings))
+    return build(settings)
+
+
+def _compress(settings: Settings) -> Middleware:
+    from chainops.app.memory import compress
+
+    return compress(settings)
 
 
 def _semantic_cache(settings: Settings) -> Middleware:
@@ -116,6 +121,7 @@ BUILT_IN: Mapping[str, Callable[[Settings], Middleware]] = {
     "trace": _trace,
     "prompts": _prompts,
     "rails": _rails,
+    "memory": _memory,
     "compress": _compress,
     "pii": _pii,
     "semantic_cache": _semantic_cache,

@@ -8,6 +8,7 @@ from chainops.settings.cost import CostSettings
 from chainops.settings.embeddings import EmbeddingSettings
 from chainops.settings.limits import LimitRuleSettings, LimitSettings
 from chainops.settings.load import load_settings
+from chainops.settings.memory import MemorySettings
 from chainops.settings.pii import PiiSettings
 from chainops.settings.pipeline import PipelineSettings
 from chainops.settings.prompts import PromptSettings
@@ -29,6 +30,7 @@ __all__ = [
     "EmbeddingSettings",
     "LimitRuleSettings",
     "LimitSettings",
+    "MemorySettings",
     "PiiSettings",
     "PipelineSettings",
     "PromptSettings",

@@ -27,3 +27,6 @@ class CompressSettings(Section):
     fold_comments: bool = Field(default=False, description="Comments of code in fences may go.")
     ingest_tokens: int | None = Field(default=None, gt=0, description="Make longer results shorter as they come in.")
     summary: bool = Field(default=False, description="A model tells what does not fit before it is dropped.")
+    recall: bool = Field(default=False, description="Turns that leave the prompt go into the graph's store and back.")
+    user_key: str = Field(default="user", description="Where the run's metadata names the user.")
+    tenant_key: str = Field(default="tenant", description="Where the run's metadata names the tenant.")

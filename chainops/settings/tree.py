@@ -13,6 +13,7 @@ from chainops.settings.compress import CompressSettings
 from chainops.settings.cost import CostSettings
 from chainops.settings.embeddings import EmbeddingSettings
 from chainops.settings.limits import LimitSettings
+from chainops.settings.memory import MemorySettings
 from chainops.settings.pii import PiiSettings
 from chainops.settings.pipeline import PipelineSettings
 from chainops.settings.prompts import PromptSettings
@@ -36,6 +37,7 @@ class Settings(Section):
     cache: CacheSettings = CacheSettings()
     pii: PiiSettings = PiiSettings()
     chain: ChainSettings = ChainSettings()
+    memory: MemorySettings = MemorySettings()
     compress: CompressSettings = CompressSettings()
     semantic_cache: SemanticCacheSettings = SemanticCacheSettings()
     rails: RailsSettings = RailsSettings()

@@ -98,6 +98,12 @@ class Draft:
         self.sizes.insert(before, size)
         return True
 
+    def insert(self, index: int, message: BaseMessage) -> None:
+        """Put ``message`` before another one."""
+        self.messages.insert(index, message)
+        self.places.insert(index, self.places[index])
+        self.sizes.insert(index, self.counts.message(message))
+
     def put(self, index: int, message: BaseMessage, what: str) -> bool:
         """Put ``message`` in the place of another, if it has fewer tokens."""
         size = self.counts.message(message)

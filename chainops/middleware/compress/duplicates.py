@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from chainops.lexical.words import same_key
 from chainops.middleware.compress.draft import Draft
 from chainops.middleware.compress.groups import kind_of
 from chainops.middleware.compress.units import units_of
-from chainops.middleware.compress.words import same_key
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage

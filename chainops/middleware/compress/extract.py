@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chainops.middleware.compress.rank import bm25, centrality, fuse
+from chainops.lexical.rank import bm25, centrality, fuse
+from chainops.lexical.words import content_stems, terms
 from chainops.middleware.compress.units import Unit, units_of
-from chainops.middleware.compress.words import content_stems, terms
 
 if TYPE_CHECKING:
     from chainops.embedding import Embedder

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from chainops.calls import Call, Kind, ModelCall, ModelNext, ModelResult, ToolCall, ToolNext
 from chainops.errors import ChainopsError, SetupError
 from chainops.layer import Middleware
+from chainops.memory import Turns
 from chainops.middleware.compress.asking_model import asker
 from chainops.middleware.compress.budget import Budget, budget_of
 from chainops.middleware.compress.clearing import FETCH
@@ -19,6 +20,7 @@ from chainops.middleware.compress.groups import kind_of
 from chainops.middleware.compress.ingest import shorter_result
 from chainops.middleware.compress.pays import Speeds
 from chainops.middleware.compress.prefix import Prefixes
+from chainops.middleware.compress.recall import Place, recall, room_of
 from chainops.middleware.compress.shorten import Ran, shorten
 from chainops.middleware.compress.stages import STRATEGIES, Job, Strategy, stages_of
 from chainops.middleware.compress.summary import Ask, Summaries
@@ -64,6 +66,9 @@ class Compress(Middleware):
             enter the conversation; None: they are not.
         summary: what does not fit is told in a few sentences by a model before it is dropped.
         summarizer: the model that does; None: the one that is being called.
+        turns: the index into which turns go that leave the prompt, and from which those come back that the question is
+            about; or what finds it for a call. Only in runs with a thread. None: there is none.
+        user_key, tenant_key: where the metadata of a run names whose turns they are.
         fold_comments: comments of code in fences may go, too.
         embedder: compares by meaning; None: stages that do so go by words alone.
 
@@ -90,6 +95,9 @@ class Compress(Middleware):
         ingest_tokens: int | None = None,
         summary: bool = False,
         summarizer: BaseChatModel | None = None,
+        turns: Turns | Callable[[Call], Turns | None] | None = None,
+        user_key: str = "user",
+        tenant_key: str = "tenant",
         fold_comments: bool = False,
         embedder: Embedder | None = None,
     ) -> None:
@@ -103,6 +111,7 @@ class Compress(Middleware):
         self.answer_reserve, self.tools_reserve, self.step = answer_reserve, tools_reserve, step
         self.keep_results, self.fold_comments = keep_results, fold_comments
         self.ingest_tokens, self.summary, self.summarizer = ingest_tokens, summary, summarizer
+        self.turns, self.user_key, self.tenant_key = turns, user_key, tenant_key
         self.embedder = embedder
         self._counts = KnownCounts()
         self._speeds, self._prefixes, self._summaries = Speeds(), Prefixes(), Summaries()
@@ -170,11 +179,13 @@ class Compress(Middleware):
         limit = None if budget.limit is None else int(budget.limit / margin)
         goal = limit if budget.target is None else min(int(budget.target / margin), limit or budget.target)
         before = draft.tokens
+        place = Place.of(self.turns(call) if callable(self.turns) else self.turns, call, self.user_key, self.tenant_key)
         if strategy != "last_n" and (goal is None or await fits(call, draft, budget, goal)):
             return None
+        room = 0 if place is None else room_of(limit, before)
         job = Job(
-            goal=before if goal is None else goal,
-            limit=limit,
+            goal=before if goal is None else goal if limit is None else min(goal, limit - room),
+            limit=None if limit is None else limit - room,
             strategy=strategy,
             last_n=n,
             step=max(int((limit or goal or 0) * self.step), 1),
@@ -194,9 +205,19 @@ class Compress(Middleware):
             draft = Draft(call.messages, counts)
             draft.drop([group for group in draft.groups() if left.isdisjoint(group.places)])
             ran += await shorten(draft, job, stages_of(strategy), spans, self._speeds, call.name, cached)
+        if place is not None:
+            await self._recall(call, draft, place, room, before)
         await ensure(call, draft, budget, limit)
         self._note(call, draft, budget, strategy, before, ran)
         return tuple(draft.messages) if draft.cuts else None
+
+    async def _recall(self, call: ModelCall, draft: Draft, place: Place, room: int, before: int) -> None:
+        """A store that fails does not break the call: the turns are gone from this prompt, as without an index."""
+        with call.recorder.span("compress.recall") as span:
+            try:
+                span.set(**await recall(draft, place, room, before))
+            except Exception as error:  # noqa: BLE001
+                span.set(failed=f"{type(error).__name__}: {error}")
 
     def _node(self, call: Call) -> Mapping[str, Any] | None:
         """What is set for the node; None: nothing is compressed there."""

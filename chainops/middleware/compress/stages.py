@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
+from chainops.lexical.words import content_stems, terms
 from chainops.middleware.compress.asking import question_before, question_in
 from chainops.middleware.compress.clearing import CLEARED, clear_results
 from chainops.middleware.compress.draft import Draft
@@ -17,7 +18,6 @@ from chainops.middleware.compress.structure import lossless, restructure
 from chainops.middleware.compress.summary import Ask, Summaries, Summary
 from chainops.middleware.compress.terse import terse
 from chainops.middleware.compress.trim import keep_last, trim
-from chainops.middleware.compress.words import content_stems, terms
 
 if TYPE_CHECKING:
     from chainops.embedding import Embedder

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from chainops.middleware.compress.stages import Job
 
-__all__ = ["INSTRUCTION", "Summaries", "Summary", "facts_of", "supported"]
+__all__ = ["INSTRUCTION", "Summaries", "Summary", "facts_of", "supported", "transcript"]
 
 INSTRUCTION = (
     "Summarise the conversation below in a few short sentences. Keep every name, number, date, decision and open "
@@ -91,7 +91,7 @@ class Summary:
         size = sum(draft.sizes[i] for i in places)
         if size < max(LEAST, 2 * room):
             return
-        source = _transcript([draft.messages[i] for i in places])
+        source = transcript([draft.messages[i] for i in places])
         text, notes = await _told(source, room - 8, int(job.limit * 0.7), draft.counts.text, job.ask, job.summaries)
         draft.notes[self.name] = {**notes, "messages": len(places)}
         if text:
@@ -144,7 +144,8 @@ def _asked(source: str) -> str:
     return " ".join(unit.text for unit in units_of(source) if unit.speaker == "user")
 
 
-def _transcript(messages: Sequence[BaseMessage]) -> str:
+def transcript(messages: Sequence[BaseMessage]) -> str:
+    """What was said, a line for each message with who said it."""
     lines = []
     for message in messages:
         text = str(message.text).strip()

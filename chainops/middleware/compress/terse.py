@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from chainops.middleware.compress.words import NEGATIONS, STOP
+from chainops.lexical.words import NEGATIONS, STOP
 
 __all__ = ["terse"]
 

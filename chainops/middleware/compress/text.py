@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from chainops.lexical.words import content_stems
 from chainops.middleware.compress.duplicates import without_repeats
 from chainops.middleware.compress.extract import Extract, extract
 from chainops.middleware.compress.shorten import Ran
 from chainops.middleware.compress.stages import Strategy, sharing
 from chainops.middleware.compress.structure import lossless, restructure
 from chainops.middleware.compress.terse import terse
-from chainops.middleware.compress.words import content_stems
 
 if TYPE_CHECKING:
     from chainops.embedding import Embedder

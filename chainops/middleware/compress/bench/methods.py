@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
+from chainops.lexical.rank import bm25
+from chainops.lexical.words import terms
 from chainops.middleware.compress.bench.questions import Question
 from chainops.middleware.compress.extract import extract
-from chainops.middleware.compress.rank import bm25
 from chainops.middleware.compress.units import units_of
-from chainops.middleware.compress.words import terms
 
 if TYPE_CHECKING:
     from chainops.embedding import Embedder

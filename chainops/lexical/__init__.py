@@ -1,0 +1,1 @@
+"""Texts by their words: terms and stems, BM25, ranks of several judges fused."""
