@@ -1,0 +1,93 @@
+"""The figures of benchmarks that show many."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number of a script's JSON.
+
+    Args:
+        path: keys, joined by " > "; a number picks from a list.
+        label: what it is.
+        unit: "x" for a ratio.
+        aim: from the project's issues; None: there is none.
+        better: which way is better.
+    """
+
+    path: str
+    label: str
+    unit: str = "x"
+    aim: float | None = None
+    better: Literal["lower", "higher", "equal"] = "lower"
+
+
+PIPELINE = (
+    Figure("5 layers > cpu_ratio", "five layers / bare graph", aim=1.05),
+    Figure("trace > cpu_ratio", "full tracing / bare graph", aim=1.10),
+    Figure("null callback handler (async) > cpu_ratio", "LangChain callback handler that does nothing, async / bare"),
+    Figure("null callback handler (sync) > cpu_ratio", "the same, sync / bare"),
+)
+INTERCEPTION = tuple(
+    Figure(f"agent > {n} {who}", f"create_agent, {n} {what} / bare agent")
+    for n in (1, 5, 10)
+    for who, what in (
+        ("layers", "of our layers"),
+        ("LangChain, wrap hook", "of LangChain's middleware, wrap hook"),
+        ("LangChain, node hook", "of LangChain's middleware, node hook"),
+    )
+)
+TRACERS = tuple(
+    Figure(f"{name} > {key}", f"{name}: {what}", unit)
+    for key, what, unit in (
+        ("cpu / ours", "CPU per span / ours", "x"),
+        ("rate", "spans per second", "1/s"),
+        ("bytes", "bytes per span, stored or sent", "B"),
+        ("survived", "share that survives kill -9", ""),
+    )
+    for name in ("chainops", "opentelemetry", "langfuse", "langsmith", "mlflow", "phoenix")
+    if key != "survived" or name in ("chainops", "mlflow", "phoenix")
+)
+ENGINE = (
+    *(
+        Figure(
+            f"{calls} {work} {layout} > tokens_per_s_x",
+            f"{calls} calls, {work}, {layout}: tokens/s / lock",
+            "x",
+            aim,
+            "higher",
+        )
+        for calls, work, layout, aim in (
+            (1, "unique", "partitioned", 0.98),
+            (8, "cold", "unified", 1.5),
+            (8, "cold", "partitioned", None),
+            (32, "cold", "unified", 1.5),
+            (32, "cold", "partitioned", None),
+            (32, "warm", "unified", None),
+            (32, "warm", "partitioned", None),
+            (32, "unique", "unified", None),
+            (32, "unique", "partitioned", None),
+        )
+    ),
+    Figure("32 unique partitioned > first_ms_x", "32 calls, unique, partitioned: first token after / lock", "x", 0.25),
+    Figure("32 cold unified > first_ms_x", "32 calls, cold, unified: first token after / lock", "x", 0.25),
+    Figure("32 unique partitioned > python_share", "32 calls, unique: share of CPU outside llama.cpp", "", 0.03),
+)
+SEMANTIC_CACHE = (
+    Figure("search > 100,000 > ms", "nearest of 100,000 vectors, CPU", "ms", 2),
+    Figure("search > 100,000 > recall", "the nearest was found", "", 0.99, "higher"),
+    *(
+        Figure(f"questions > {name}, {rule} > {key}", f"{name}, {rule}: {what}", "", None, better)
+        for name, rule in (
+            ("score and guards", "bound 1%"),
+            ("score and guards", "bound 2%"),
+            ("cosine alone", "bound 2%"),
+            ("cosine alone", "threshold 0.8"),
+            ("cosine alone", "threshold 0.9"),
+        )
+        for key, what, better in (("hits", "answered", "higher"), ("wrong", "of them wrong", "lower"))
+    ),
+)
