@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping
+from contextlib import aclosing
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
@@ -38,29 +39,35 @@ class RunHooks:
         if (merged := within_scope(self)) is not self:
             return merged.stream(input, config, **kwargs)  # type: ignore[no-any-return]
         plan, call = _begin(self, input, config)
+        began: list[bool] = []
 
         def start(inner: NodeCall) -> Iterator[Any]:
+            began.append(True)
             chunks = super(RunHooks, self).stream(inner.input, config, **kwargs)  # type: ignore[misc]
             return _scoped(chunks, Scope(plan.pipeline, inner, plan.auto), implicit)
 
         implicit = var_child_runnable_config.get()
         if not plan.pipeline.wraps("run", call.off):
             return start(call)
-        return stream_sync(plan.pipeline, call, start, lambda: _LastState(kwargs))
+        return _answered(stream_sync(plan.pipeline, call, start, lambda: _LastState(kwargs)), began, kwargs)
 
     def astream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:
         if (merged := within_scope(self)) is not self:
             return merged.astream(input, config, **kwargs)  # type: ignore[no-any-return]
         plan, call = _begin(self, input, config)
+        began: list[bool] = []
+        results: list[Any] = []
 
         def start(inner: NodeCall) -> AsyncIterator[Any]:
+            began.append(True)
             chunks = super(RunHooks, self).astream(inner.input, config, **kwargs)  # type: ignore[misc]
             return _ascoped(chunks, Scope(plan.pipeline, inner, plan.auto), implicit)
 
         implicit = var_child_runnable_config.get()
         if not plan.pipeline.wraps("run", call.off):
             return start(call)
-        return stream_async(plan.pipeline, call, start, lambda: _LastState(kwargs), [])
+        chunks = stream_async(plan.pipeline, call, start, lambda: _LastState(kwargs), results)
+        return _aanswered(chunks, began, results, kwargs)
 
 
 def within_scope(graph: Any) -> Any:
@@ -134,6 +141,45 @@ class _LastState:
     def result(self) -> Any:
         """The state, or None when the caller streams other modes only."""
         return self.last
+
+
+def _answered(chunks: Generator[Any, None, Any], began: list[bool], kwargs: Mapping[str, Any]) -> Iterator[Any]:
+    """The chunks of a run; its result in the caller's shape, where a layer answered and the graph never ran."""
+    result = yield from chunks
+    if not began:
+        yield from _shaped(result, kwargs)
+
+
+async def _aanswered(
+    chunks: AsyncGenerator[Any], began: list[bool], results: list[Any], kwargs: Mapping[str, Any]
+) -> AsyncGenerator[Any]:
+    """As :func:`_answered`."""
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            yield chunk
+    if not began:
+        for chunk in _shaped(results[0], kwargs):
+            yield chunk
+
+
+def _shaped(state: Any, kwargs: Mapping[str, Any]) -> Iterator[Any]:
+    """The last state of a run, and its last message, as LangGraph would have streamed them."""
+    asked = kwargs.get("stream_mode") or "values"
+    single = isinstance(asked, str)
+    messages = state.get("messages") if isinstance(state, Mapping) else None
+    parts: dict[str, Any] = {"values": state}
+    if messages:
+        parts["messages"] = (messages[-1], {})
+    for mode in [asked] if single else asked:
+        if mode not in parts:
+            continue
+        if kwargs.get("version") == "v2":
+            more = {"interrupts": ()} if mode == "values" else {}
+            yield {"type": mode, "ns": (), "data": parts[mode], **more}
+        else:
+            named = () if single else (mode,)
+            where = ((),) if kwargs.get("subgraphs") else ()
+            yield (*where, *named, parts[mode]) if named or where else parts[mode]
 
 
 def _scoped(chunks: Generator[Any], scope: Scope, implicit: RunnableConfig | None) -> Iterator[Any]:

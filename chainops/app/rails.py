@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from chainops.embedding import Embedder
     from chainops.middleware.rails import Rail, Rails
+    from chainops.middleware.rails.nemo import Dialog
 
 __all__ = ["build", "jailbreak"]
 
@@ -33,7 +34,8 @@ def build(settings: Settings, model: BaseChatModel | None = None) -> Rails:
         from chainops.engines.llama import ChatLlama
 
         model = ChatLlama(model_path=str(section.model))
-    rails = [*_own(settings), *_nemo(settings, model)]
+    dialog = _dialog(settings, model)
+    rails = [*_own(settings), *_nemo(settings, model, needed=dialog is None)]
     if section.jailbreak:
         rails.append(jailbreak(settings, rails))
     rails += _learned(settings)
@@ -48,6 +50,7 @@ def build(settings: Settings, model: BaseChatModel | None = None) -> Rails:
     return Rails(
         rails,
         strikes=strikes,
+        dialog=dialog,
         on_block=section.on_block,
         refusal=section.refusal,
         stream=section.stream,
@@ -100,7 +103,7 @@ def _embedder(settings: Settings) -> Embedder:
     embedder = embedder_of(settings)
     if embedder is None:
         raise SetupError(
-            "The rails jailbreak and indirect_injection need an embedder, and there is none",
+            "Dialog rails, jailbreak and indirect_injection need an embedder, and there is none",
             hint="chainops embedder export, or set [embeddings].path",
             code="setup.embedder_missing",
         )
@@ -127,13 +130,29 @@ def jailbreak(settings: Settings, others: Sequence[Rail] = ()) -> Rail:
     return Jailbreak(embedder, second=second, **options)
 
 
-def _nemo(settings: Settings, model: BaseChatModel | None) -> list[Rail]:
+def _dialog(settings: Settings, model: BaseChatModel | None) -> Dialog | None:
+    section = settings.rails
+    if section.config is None or not section.dialog:
+        return None
+    from chainops.middleware.rails.nemo.dialog import Dialog, has_dialog
+
+    if not has_dialog(section.config):
+        return None
+    return Dialog(section.config, _embedder(settings), model=model, timeout_s=section.timeout_s)
+
+
+def _nemo(settings: Settings, model: BaseChatModel | None, *, needed: bool) -> list[Rail]:
     section = settings.rails
     if section.config is None:
         return []
     from chainops.middleware.rails.nemo import nemo_rails
 
-    found = nemo_rails(section.config, model=model, on_error=section.on_error, timeout_s=section.timeout_s)
+    try:
+        found = nemo_rails(section.config, model=model, on_error=section.on_error, timeout_s=section.timeout_s)
+    except SetupError as error:
+        if needed or error.code != "setup.rails_empty":
+            raise
+        return []  # a folder of dialog rails alone
     for rail in found:
         rail.policy = section.policy.get(rail.name, "block")
     return found

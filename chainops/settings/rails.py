@@ -18,7 +18,8 @@ class RailsSettings(Section):
     """``[rails]``: what may be said; needs ``rails`` in ``[pipeline].middleware``, and at least one rail."""
 
     config: Path | None = Field(default=None, description="A NeMo Guardrails folder with a config.yml.")
-    model: Path | None = Field(default=None, description="A GGUF file: what self-checks ask.")
+    dialog: bool = Field(default=True, description="Run the folder's dialog rails, where it has any; embedder.")
+    model: Path | None = Field(default=None, description="A GGUF file: what self-checks and dialog rails ask.")
     deny: tuple[str, ...] = Field(default=(), description="Words and phrases that must not occur; the rail 'deny'.")
     patterns: dict[str, str] = Field(default_factory=dict, description="Regular expressions by category: 'patterns'.")
     jailbreak: bool = Field(default=False, description="The rail 'jailbreak'; needs an embedder.")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from chainops.calls import Kind, ModelCall, ModelNext, ModelResult, NodeCall, NodeNext, ToolCall, ToolNext
 from chainops.errors import SetupError
 from chainops.layer import Streaming
 from chainops.middleware.rails.answers import Refusal, refused_node, refused_tool, without
 from chainops.middleware.rails.asking import Approvals
+from chainops.middleware.rails.boundary import at_the_boundary
 from chainops.middleware.rails.judge import Judge, Ruling
 from chainops.middleware.rails.outgoing import Outgoing, StreamMode, guard_all
 from chainops.middleware.rails.placing import Placing, Plans
@@ -21,6 +22,9 @@ from chainops.middleware.rails.strikes import Strikes
 from chainops.middleware.rails.texts import flat, replaced, talk_of
 from chainops.middleware.rails.verdict import Place, RailBlocked
 from chainops.pipeline import Middleware
+
+if TYPE_CHECKING:
+    from chainops.middleware.rails.nemo.dialog import Dialog
 
 __all__ = ["Rails"]
 
@@ -34,13 +38,14 @@ class Rails(Middleware):
     history is withheld from the model. A rail that breaks refuses.
 
     Args:
-        rails: at least one.
+        rails: at least one, or a dialog.
         on_block: ``stop`` raises ``RailBlocked`` and so ends the run; ``refuse`` answers with ``refusal`` in place of
             the model, tool or text, and the graph goes on with that.
         refusal: the text of such an answer.
         stream: how rails that judge (not patterns) treat a stream; see ``StreamMode``.
         fields: which fields of a node's state and result are judged beside messages: ``all``, ``messages`` (no others),
             or their names.
+        dialog: what a person says to the graph goes to these dialog rails first; their answer ends the run.
         strikes: counts refusals by user, and makes users wait who are refused again and again.
         memory: texts whose verdicts are remembered.
 
@@ -62,6 +67,7 @@ class Rails(Middleware):
         refusal: str = "I cannot help with that.",
         stream: StreamMode = "hold",
         fields: Literal["all", "messages"] | Iterable[str] = "all",
+        dialog: Dialog | None = None,
         strikes: Strikes | None = None,
         memory: int = 4096,
     ) -> None:
@@ -69,7 +75,7 @@ class Rails(Middleware):
             raise SetupError(f"Rails(on_block={on_block!r})", hint="Write 'stop' or 'refuse'.", code="setup.rail")
         if stream not in ("hold", "cut", "whole"):
             raise SetupError(f"Rails(stream={stream!r})", hint="Write hold, cut or whole.", code="setup.rail")
-        self.placing = Placing(rails)
+        self.placing = Placing(rails, needed=dialog is None)
         self.stream: StreamMode = stream
         self._streams: dict[int, Outgoing] = {}
         self.on_block, self.refusal = on_block, refusal
@@ -77,6 +83,9 @@ class Rails(Middleware):
         if isinstance(fields, str) and fields not in ("all", "messages"):
             self.fields = frozenset({fields})
         self.strikes = strikes
+        self.dialog = dialog
+        if dialog is not None:
+            self.kinds = self.kinds | {"run"}  # type: ignore[misc]  # of this layer, not of the class
         self._preparing = [rail for rail in rails if type(rail).prepare is not Rail.prepare]
         self._screen = Screen(Judge(memory), Approvals(), stops=on_block == "stop", strikes=strikes)
 
@@ -96,6 +105,7 @@ class Rails(Middleware):
             "refusal": self.refusal,
             "fields": fields,
             "strikes": strikes,
+            "dialog": None if self.dialog is None else self.dialog.describe(),
             "rails": rails,
         }
 
@@ -105,6 +115,10 @@ class Rails(Middleware):
 
     async def wrap_node_call(self, call: NodeCall, call_next: NodeNext) -> Any:
         """Judge the state that goes in and the update that comes out."""
+        if call.kind == "run":
+            if self.dialog is None:
+                return await call_next(call)
+            return await at_the_boundary(self.dialog, call, call_next, answers=self.on_block == "refuse")
         plans = self.placing.plans(call)
         report = Report(call)
         try:

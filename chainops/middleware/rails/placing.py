@@ -23,16 +23,19 @@ class Placing:
     A node's setting ``rails`` has for each place True (all that stand there), False (none), or names of rails:
     ``{"rails": {"output": ["secrets"], "tool_result": False}}``. A place that it leaves out has all of its rails.
 
+    Args:
+        needed: there must be at least one rail.
+
     Raises:
         SetupError: no rail at all (``setup.rails_empty``), two of one name, or something that is none (``setup.rail``).
     """
 
-    def __init__(self, rails: Sequence[Rail]) -> None:
+    def __init__(self, rails: Sequence[Rail], *, needed: bool = True) -> None:
         self.rails = tuple(rails)
         for rail in self.rails:
             if not isinstance(rail, Rail):
                 raise SetupError(f"{rail!r} is no rail", hint="Give instances of Rail.", code="setup.rail")
-        if not self.rails:
+        if needed and not self.rails:
             raise SetupError(
                 "There is not a single rail, so everything would pass",
                 hint="Configure at least one, or take 'rails' out of the pipeline.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["flat", "replaced", "role_of", "talk_of", "texts_of", "with_arguments", "with_texts"]
+__all__ = ["flat", "replaced", "role_of", "talk_in", "talk_of", "texts_of", "with_arguments", "with_texts"]
 
 THOUGHTS = ("reasoning_content", "reasoning")
 
@@ -98,3 +98,19 @@ def with_arguments(message: Any, calls: Sequence[Any]) -> Any:
     if hasattr(message, "tool_call_chunks"):
         changed = changed.model_copy(update={"tool_call_chunks": tool_call_chunks(changed)})
     return changed
+
+
+def talk_in(state: Any) -> tuple[tuple[str, str], ...]:
+    """The conversation in what a run was given: its messages in any form that LangGraph takes, else all of its text."""
+    if type(state).__name__ == "Command":  # an answer to an interrupt, perhaps with more
+        state = state.update
+    found = state.get("messages", state) if isinstance(state, Mapping) else getattr(state, "messages", state)
+    if isinstance(found, Mapping) and "content" not in found:
+        text = flat(found)
+        return (("user", text),) if text else ()
+    from langchain_core.messages import convert_to_messages
+
+    try:
+        return talk_of(convert_to_messages(found if isinstance(found, list | tuple) else [found])) if found else ()
+    except (TypeError, ValueError, NotImplementedError, KeyError):
+        return (("user", flat(found)),)

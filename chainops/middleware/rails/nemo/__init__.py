@@ -1,5 +1,6 @@
-"""NVIDIA NeMo Guardrails behind one adapter: the input, output and retrieval rails of a ``config.yml`` folder."""
+"""NVIDIA NeMo Guardrails behind one adapter: the rails of a ``config.yml`` folder, dialog included."""
 
+from chainops.middleware.rails.nemo.dialog import Dialog
 from chainops.middleware.rails.nemo.folder import nemo_rails
 
-__all__ = ["nemo_rails"]
+__all__ = ["Dialog", "nemo_rails"]

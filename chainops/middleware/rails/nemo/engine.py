@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 from chainops.errors import MissingExtra, SetupError
@@ -42,14 +43,30 @@ class Engine:
             ) from None
 
     def _names(self) -> None:
-        from nemoguardrails import RailsConfig
+        import nemoguardrails
+        from nemoguardrails import LLMRails, RailsConfig
+        from nemoguardrails.actions.action_dispatcher import ActionDispatcher
+        from nemoguardrails.context import explain_info_var, llm_call_info_var
+        from nemoguardrails.embeddings.providers import register_embedding_provider
+        from nemoguardrails.embeddings.providers.base import EmbeddingModel
+        from nemoguardrails.embeddings.providers.registry import EmbeddingProviderRegistry
         from nemoguardrails.guardrails import compiled_rail as compiled
         from nemoguardrails.llm.cache.interface import CacheInterface
         from nemoguardrails.llm.taskmanager import LLMTaskManager
         from nemoguardrails.manifests import RailDirection, default_rail_catalog, parse_configured_surface
+        from nemoguardrails.rails.llm.config import Model
         from nemoguardrails.types import LLMResponse, LLMResponseChunk, UsageInfo
 
         self.Config: Any = RailsConfig
+        self.LLMRails: Any = LLMRails
+        self.Model: Any = Model
+        self.ActionDispatcher: Any = ActionDispatcher
+        self.EmbeddingModel: Any = EmbeddingModel
+        self.register_embeddings: Any = register_embedding_provider
+        self.embedding_engines: Any = EmbeddingProviderRegistry()
+        self.explain_info: Any = explain_info_var
+        self.call_info: Any = llm_call_info_var
+        self.home = Path(nemoguardrails.__file__).resolve().parent
         self.compile: Any = compiled.compile_rail
         self.Dependencies: Any = compiled.RailDependencies
         self.CompilationError: Any = compiled.RailCompilationError

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from chainops.store.cache import Tiers
 
-__all__ = ["nemo_rails"]
+__all__ = ["nemo_rails", "read"]
 
 
 def nemo_rails(
@@ -52,7 +52,7 @@ def nemo_rails(
     """
     nemo = engine()
     path = Path(folder)
-    config = _read(nemo, path)
+    config = read(nemo, path)
     traps.settings(config, path)
     types = {name: ChatModelForNemo(m) for name, m in {**({"main": model} if model else {}), **(models or {})}.items()}
     caches = {name: cache_for_nemo(cache, name) for name in types} if cache is not None else None
@@ -79,7 +79,7 @@ def nemo_rails(
     return found
 
 
-def _read(nemo: Engine, path: Path) -> Any:
+def read(nemo: Engine, path: Path) -> Any:
     if not path.exists():
         raise traps.wrong(path, "is not there")
     try:

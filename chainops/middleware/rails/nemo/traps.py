@@ -37,7 +37,9 @@ def settings(config: Any, path: Path) -> None:
     if code:
         log.warning("%s: %s is not run; rails of your own are Python classes (Rail)", path, ", ".join(code))
     if config.rails.dialog is not None and (config.user_messages or config.bot_messages):
-        log.info("%s has dialog rails, which run at the graph's boundary only: DialogRails", path)
+        log.info(
+            "%s has dialog rails, which run at the boundary of a graph: Rails(dialog=Dialog(folder, embedder))", path
+        )
     for prompt in config.prompts or []:
         if prompt.task.startswith(tuple(SELF_CHECKS.values())) and prompt.max_tokens is None:
             prompt.max_tokens = SHORT
