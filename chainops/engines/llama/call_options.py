@@ -19,6 +19,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "top_p": (0, 1),
     "min_p": (0, 1),
     "repeat_penalty": (0, 10),
+    "frequency_penalty": (-2, 2),
+    "presence_penalty": (-2, 2),
     "max_tokens": (1, 1 << 31),
     "timeout": (0, 1e9),
 }
@@ -31,6 +33,7 @@ OTHER = frozenset(
     }
 )
 MAX_TOP_LOGPROBS = 20
+MAX_BIAS = 100
 RESERVED_CHOICES = frozenset({"auto", "none", "any", "required"})
 
 
@@ -81,18 +84,14 @@ def make_ask(
     if not messages:
         raise CallError("There are no messages to answer", code="call.content")
     options = {**defaults, **{name: value for name, value in kwargs.items() if name in defaults}}
+    options["logit_bias"] = _biases(options.get("logit_bias"))
     for name, value in options.items():
-        _check_number(name, value)
+        if name != "logit_bias":
+            _check_number(name, value)
     max_tokens, timeout, priority = options.pop("max_tokens"), options.pop("timeout"), options.pop("priority")
     tools = list(kwargs.get("tools") or ())
     choice = tool_choice_name(kwargs.get("tool_choice"), tools)
     forced = choice not in ("auto", "none")
-    if kwargs.get("parallel_tool_calls") is False and tools and not forced:
-        raise CallError(
-            "parallel_tool_calls=False is only possible when one call is forced",
-            hint="Give tool_choice='any' or the name of a tool.",
-            code="call.option",
-        )
     answer_schema = _answer_schema(kwargs.get("response_format"))
     if answer_schema and forced:
         raise CallError(
@@ -104,6 +103,7 @@ def make_ask(
         messages=messages,
         tools=tools,
         tools_callable=bool(tools) and choice != "none",
+        one_call=kwargs.get("parallel_tool_calls") is False,
         sampling=Sampling(**options),
         max_tokens=max_tokens,
         stop=tuple(stop),
@@ -113,6 +113,21 @@ def make_ask(
         answer_schema=answer_schema,
         top_logprobs=_top_logprobs(kwargs.get("logprobs"), kwargs.get("top_logprobs")),
     )
+
+
+def _biases(wanted: Any) -> tuple[tuple[int, float], ...]:
+    """OpenAI's ``logit_bias``, whose keys may be text, as pairs."""
+    try:
+        pairs = tuple(sorted((int(token), float(bias)) for token, bias in dict(wanted or {}).items()))
+    except (TypeError, ValueError):
+        pairs = ((0, math.nan),)
+    if not all(abs(bias) <= MAX_BIAS for _, bias in pairs):
+        raise CallError(
+            f"logit_bias={wanted!r} does not give tokens a number in {-MAX_BIAS}..{MAX_BIAS}",
+            hint="Give {token: bias}; model.get_token_ids(text) tells the tokens of a text.",
+            code="call.option",
+        )
+    return pairs
 
 
 def _answer_schema(wanted: Any) -> str:

@@ -31,6 +31,11 @@ from chainops.engines.llama.structured import Structured
 
 __all__ = ["ChatLlama"]
 
+SAMPLING = (
+    *("temperature", "top_k", "top_p", "min_p", "repeat_penalty"),
+    *("frequency_penalty", "presence_penalty", "logit_bias", "seed"),
+)
+
 
 class ChatLlama(WithPrefixes, Structured):
     """A local model, run by llama.cpp in this process: streaming, tools, usage and timings.
@@ -54,6 +59,12 @@ class ChatLlama(WithPrefixes, Structured):
     """Drop tokens less likely than this share of the likeliest."""
     repeat_penalty: float = Field(default=1.0, gt=0, le=10)
     """Above 1: makes the last 64 tokens of the answer less likely."""
+    frequency_penalty: float = Field(default=0.0, ge=-2, le=2)
+    """Taken from a token's logit for each time that it is among the last 64 of the answer."""
+    presence_penalty: float = Field(default=0.0, ge=-2, le=2)
+    """Taken from a token's logit once if it is among the last 64 of the answer."""
+    logit_bias: dict[int, float] | None = None
+    """Tokens, and what is added to their logits: -100 to 100."""
     seed: int | None = None
     """Same seed, same text. None: another one for each call."""
     max_tokens: int | None = Field(default=1024, ge=1)
@@ -73,9 +84,8 @@ class ChatLlama(WithPrefixes, Structured):
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        names = ("sha256", "n_ctx", "chat_template", "temperature", "top_k", "top_p", "min_p", "repeat_penalty", "seed")
-        more = ("max_tokens", "stop", "flash_attn", "kv_type", "adapter")
-        chosen = {name: getattr(self, name) for name in (*names, *more)}
+        names = ("sha256", "n_ctx", "chat_template", *SAMPLING, "max_tokens", "stop")
+        chosen = {name: getattr(self, name) for name in (*names, "flash_attn", "kv_type", "adapter")}
         return {"model_path": self.model_path, "model_name": self.model_name, **chosen}
 
     def chainops_identity(self) -> dict[str, Any]:
@@ -86,7 +96,7 @@ class ChatLlama(WithPrefixes, Structured):
         Raises:
             SetupError: code ``setup.model_file``: the file is missing or is no model.
         """
-        sampling = ("temperature", "top_k", "top_p", "min_p", "repeat_penalty", "seed", "max_tokens", "stop")
+        sampling = (*SAMPLING, "max_tokens", "stop")
         return {
             "model_sha256": self.sha256.lower() or known_sha256(self.model_path),
             "n_ctx": self.n_ctx,
@@ -171,8 +181,7 @@ class ChatLlama(WithPrefixes, Structured):
         return [chosen] if isinstance(chosen, str) else list(chosen or ())
 
     def _begin(self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]) -> Answer:
-        defaults = {name: getattr(self, name) for name in ("temperature", "top_k", "top_p", "min_p", "repeat_penalty")}
-        defaults |= {name: getattr(self, name) for name in ("seed", "max_tokens", "timeout", "priority")}
+        defaults = {name: getattr(self, name) for name in (*SAMPLING, "max_tokens", "timeout", "priority")}
         ask = make_ask(as_dicts(messages), self._stop_list(stop), defaults, kwargs, model_name=self.model_name)
         ask = replace(ask, adapters=self.chosen_adapters(kwargs.get("adapter", self.adapter)))
         return Answer(self.session, ask, model_name=self.model_name, with_tools=ask.tools_callable)

@@ -169,6 +169,13 @@ class Native:
         marked = (token for token in range(self.n_vocab) if attribute_of(self.vocab, token) & attributes)
         return [token for token in marked if not self.is_end(token)]
 
+    @cached_property
+    def end_token(self) -> int:
+        """A token that ends the answer."""
+        lib = self.lib
+        named = (lib.llama_vocab_eot(self.vocab), lib.llama_vocab_eos(self.vocab))
+        return int(next((token for token in named if token >= 0 and self.is_end(token)), named[1]))
+
     def is_end(self, token: int) -> bool:
         """True for tokens that end the answer."""
         found = self._ends.get(token)

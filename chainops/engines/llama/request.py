@@ -37,6 +37,7 @@ class Ask:
         sampling: how tokens are chosen.
         max_tokens: at most this many tokens; None: as many as the context holds.
         stop: the answer ends before the first of these strings.
+        one_call: where calls are free, the answer ends with the first of them.
         forced: name of the tool that must be called, or "any"; empty: nothing is forced.
         timeout: seconds from now until the call fails; None: never.
         pin: generate nothing; compute what every prompt that begins with ``messages`` has in common, and keep it.
@@ -49,6 +50,7 @@ class Ask:
     messages: Sequence[Mapping[str, Any]]
     tools: Sequence[Mapping[str, Any]] = ()
     tools_callable: bool = False
+    one_call: bool = False
     sampling: Sampling = field(default_factory=Sampling)
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()

@@ -10,14 +10,25 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from chainops.engines.llama.calling import CLOSE, OPEN, CallWatch
 from chainops.engines.llama.library import schema_grammar
+from chainops.engines.llama.native import Native
 from chainops.engines.llama.request import Ask
+from chainops.engines.llama.sampling import Sampler
 from chainops.engines.llama.text import held_back
 from chainops.errors import CallError, ChainopsError
 
-__all__ = ["ParsedCall", "ToolCallParser", "answer_grammar", "grammar_for", "tool_grammar", "tools_or_answer_grammar"]
+__all__ = [
+    "ParsedCall",
+    "ToolCallParser",
+    "answer_grammar",
+    "call_grammar",
+    "grammar_for",
+    "sampler_for",
+    "tool_grammar",
+    "tools_or_answer_grammar",
+]
 
-OPEN, CLOSE = "<tool_call>", "</tool_call>"
 MAX_REPEAT = 1000
 MAX_DEPTH = 32
 SIZES = ("minLength", "maxLength", "minItems", "maxItems")
@@ -53,15 +64,10 @@ class ToolCallParser:
         """What has become certain with ``text``."""
         self._held += text
         while True:
-            mark = CLOSE if self._inside else OPEN
-            before, found, after = self._held.partition(mark)
-            if not found:
+            place = _end_of_call(self._held) if self._inside else self._held.find(OPEN)
+            if place < 0:
                 break
-            if self._inside:
-                yield parse_call(before, closed=True)
-            elif before:
-                yield before
-            self._inside, self._held = not self._inside, after
+            yield from self._cut(place)
         if not self._inside:
             keep = held_back(self._held, (OPEN,))
             sure, self._held = self._held[: len(self._held) - keep], self._held[len(self._held) - keep :]
@@ -70,11 +76,35 @@ class ToolCallParser:
 
     def finish(self) -> Iterator[str | ParsedCall]:
         """What is left at the end: the beginning of a mark is text, an open call is a call."""
+        while self._inside and (place := self._held.find(CLOSE)) >= 0:  # its quotes do not match: it is no JSON
+            yield from self._cut(place)
+            yield from self.feed("")
         held, self._held = self._held, ""
         if self._inside:
             yield parse_call(held, closed=False)
         elif held:
             yield held
+
+    def _cut(self, place: int) -> Iterator[str | ParsedCall]:
+        """Go on behind the mark at ``place``."""
+        before, after = self._held[:place], self._held[place + len(CLOSE if self._inside else OPEN) :]
+        was_inside, self._inside, self._held = self._inside, not self._inside, after
+        if was_inside:
+            yield parse_call(before, closed=True)
+        elif before:
+            yield before
+
+
+def _end_of_call(text: str) -> int:
+    """Where the closing mark stands that is not part of a string; -1: nowhere."""
+    place = text.find(CLOSE)
+    while place >= 0 and _quotes(text[:place]) % 2:
+        place = text.find(CLOSE, place + 1)
+    return place
+
+
+def _quotes(text: str) -> int:
+    return text.replace(r"\\", "").replace(r"\"", "").count('"')
 
 
 def parse_call(body: str, *, closed: bool) -> ParsedCall:
@@ -124,6 +154,28 @@ def grammar_for(ask: Ask) -> str:
     if ask.answer_schema and ask.tools_callable:
         return tools_or_answer_grammar(ask.tools, ask.answer_schema)
     return answer_grammar(ask.answer_schema) if ask.answer_schema else ""
+
+
+def sampler_for(native: Native, ask: Ask) -> Sampler:
+    """What chooses the tokens of the answer to ``ask``. Must be closed.
+
+    Raises:
+        CallError: code ``call.grammar`` or ``call.option``.
+    """
+    grammar, watch = grammar_for(ask), None
+    if ask.tools_callable and not grammar:
+        watch = CallWatch(lambda before: call_grammar(ask.tools, before), once=ask.one_call)
+    return Sampler(native, ask.sampling, grammar, watch)
+
+
+def call_grammar(tools: Sequence[Mapping[str, Any]], before: str) -> str:
+    """GBNF for ``before`` and the rest of a call of any of ``tools``; empty where their schemas make none."""
+    try:
+        whole = tool_grammar(tools, "any")
+    except CallError:
+        return ""  # the call is judged when it is read
+    begin = json.dumps(before, ensure_ascii=False) if before else '""'
+    return whole.replace(f'"{OPEN}"', begin, 1).replace(f'"{CLOSE}"', f'"{CLOSE}" [^<]*', 1)
 
 
 @lru_cache(maxsize=128)

@@ -24,11 +24,10 @@ from chainops.engines.llama.native import ABORTED, NO_ROOM
 from chainops.engines.llama.planning import Planner, Row, Work
 from chainops.engines.llama.request import Outbox, Request
 from chainops.engines.llama.residents import Residents
-from chainops.engines.llama.sampling import Sampler
 from chainops.engines.llama.sequence import Sequence
 from chainops.engines.llama.stats import Stats
 from chainops.engines.llama.threads import Threads
-from chainops.engines.llama.tools import grammar_for
+from chainops.engines.llama.tools import sampler_for
 from chainops.engines.llama.waiting import Waiting
 from chainops.errors import CallError, ChainopsError
 
@@ -114,7 +113,7 @@ class Worker:
                 continue
             try:
                 sequence = self.waiting.prepared or self._prepare(request)
-                sequence.sampler = Sampler(self._native, request.ask.sampling, grammar_for(request.ask))
+                sequence.sampler = sampler_for(self._native, request.ask)
             except Exception as error:  # noqa: BLE001 - a bad request must not end the thread
                 self._refuse_first(request, error)
                 continue
@@ -202,7 +201,7 @@ class Worker:
                 self._finish(sequence, "stop")
                 continue
             try:
-                self._go_on(row, best if sequence.greedy else None, now)
+                self._go_on(row, best, now)
             except Exception as error:  # noqa: BLE001 - one answer fails, the others go on
                 self._fail(sequence.request, error, sequence)
 
@@ -212,7 +211,8 @@ class Worker:
         if sequence.sampler is None:
             raise RuntimeError("a running sequence has no sampler")
         for step in range(len(row.draft) + 1):
-            token = sequence.sampler.next(row.row + step) if best is None else best[row.output + step]
+            likeliest = None if best is None else best[row.output + step]
+            token = sequence.sampler.next(row.row + step, likeliest)
             if not self._take(sequence, row.row + step, token, now):
                 return
             if step == len(row.draft) or token != row.draft[step]:

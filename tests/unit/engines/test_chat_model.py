@@ -93,7 +93,9 @@ def test_an_option_out_of_range_is_refused(option: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     "option",
-    [{"temprature": 1}, {"temperature": -1}, {"temperature": "hot"}, {"top_k": 1.5}, {"max_tokens": 0}, {"model": "y"}],
+    [{"temprature": 1}, {"temperature": -1}, {"temperature": "hot"}, {"top_k": 1.5}, {"max_tokens": 0}, {"model": "y"}]
+    + [{"logit_bias": bias} for bias in ({1: 101}, {1: "much"}, {"x": 1}, 5, {1: float("nan")})]
+    + [{"presence_penalty": 3}, {"frequency_penalty": "high"}],
 )
 async def test_a_call_option_that_means_nothing_is_refused(option: dict[str, Any]) -> None:
     with pytest.raises(CallError) as caught:

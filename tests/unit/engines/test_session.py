@@ -242,6 +242,28 @@ async def test_sampling_options_reach_the_model(chain: Chain) -> None:
     assert endless.invoke("hi", repeat_penalty=10.0).content != "abcdabcd" * 2
 
 
+async def test_penalties_and_biases_change_the_likeliest_token(chain: Chain) -> None:
+    from chainops.engines.llama.request import Ask
+    from chainops.engines.llama.sampling import Sampling
+
+    model = chain([b"ab", b"cd"], loop=True, max_tokens=8)
+    assert model.invoke("hi").content == "abcdabcd" * 2
+    endless = "abcd" * 100
+    assert model.invoke("hi", max_tokens=200).content == endless
+    assert model.invoke("hi", frequency_penalty=2.0, max_tokens=200).content not in endless
+    asked = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 8}
+    strong = Ask(**asked, sampling=Sampling(presence_penalty=500.0))
+    assert "".join(e for e in model.session.stream_sync(strong) if isinstance(e, str)) not in endless
+    [star] = model.get_token_ids("*")
+    assert model.invoke("hi", logit_bias={star: 100}, max_tokens=3).content == "***"
+    assert model.invoke("hi", logit_bias={str(star): -100}).content == "abcdabcd" * 2
+    assert "*" in model.invoke("hi", logit_bias={star: 100}, max_tokens=3, temperature=1.0, seed=1).content
+    with pytest.raises(CallError, match="names token 99999") as caught:
+        await model.ainvoke("hi", logit_bias={99999: 1})
+    assert caught.value.code == "call.option"
+    assert model.invoke("hi").content == "abcdabcd" * 2
+
+
 async def test_a_timeout_ends_the_call_and_the_model_goes_on(chain: Chain) -> None:
     from chainops.engines.llama import ModelTimeout
 
@@ -307,7 +329,7 @@ async def test_a_failure_inside_the_worker_is_told_and_does_not_end_it(
     model = chain(HELLO)
     model.invoke("hi")
     with monkeypatch.context() as patch:
-        patch.setattr(worker, "Sampler", None)
+        patch.setattr(worker, "sampler_for", None)
         with pytest.raises(CallError, match="TypeError"):
             await model.ainvoke("hi")
     assert model.invoke("hi").content == "Hello world!"

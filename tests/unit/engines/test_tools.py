@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -66,6 +66,12 @@ def test_a_call_that_cannot_be_read_keeps_its_text_and_the_reason(body: str, err
     assert call.args is None
     assert error in call.error
     assert call.raw == f"<tool_call>{body}</tool_call>"
+
+
+def test_text_that_is_no_json_ends_at_the_first_closing_mark() -> None:
+    plain, calls = parse(['<tool_call>say "hi</tool_call> then ' + CALL + " end"])
+    assert [call.args for call in calls] == [None, {"order_id": "67-26"}]
+    assert plain == " then  end"
 
 
 def test_arguments_may_be_a_json_string_and_may_be_missing() -> None:
@@ -177,9 +183,61 @@ def test_a_choice_of_a_tool_that_is_not_bound_is_refused(chain: Chain) -> None:
 
 
 @pytest.mark.llama
-async def test_one_call_at_a_time_cannot_be_promised_without_force(chain: Chain) -> None:
-    with pytest.raises(CallError, match="parallel_tool_calls"):
-        await chain([b"a", b"b"]).bind_tools([get_order], parallel_tool_calls=False).ainvoke("hi")
+async def test_where_one_call_is_allowed_the_answer_ends_with_it(chain: Chain) -> None:
+    text = CALL + CALL.replace("67-26", "11-11") + " and more"
+    model = chain(pieces(text, 3))
+    free = await model.bind_tools([get_order]).ainvoke("hi")
+    assert [call["args"]["order_id"] for call in free.tool_calls] == ["67-26", "11-11"]
+    assert free.content == " and more"
+    one = await model.bind_tools([get_order], parallel_tool_calls=False).ainvoke("hi")
+    assert [call["args"]["order_id"] for call in one.tool_calls] == ["67-26"]
+    assert (one.content, one.response_metadata["finish_reason"]) == ("", "tool_calls")
+
+
+def choose(what: Literal["tea", "coffee"], cups: int = 1) -> str:
+    """Order a drink."""
+    return f"{what} {cups}"
+
+
+@pytest.mark.llama
+@pytest.mark.parametrize("options", [{}, {"n_draft": 6}, {"temperature": 0.2, "seed": 3}])
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"name":"no_such_tool","arguments":{}}',
+        '{"name":"choose","arguments":{"what":"wine"}}',
+        '{"name":"choose","arguments":{"cups":"many"',
+        "no json at all",
+        '["choose"]',
+    ],
+)
+async def test_from_the_mark_of_a_call_on_the_model_can_write_nothing_but_a_call(
+    chain: Chain, body: str, options: dict[str, Any]
+) -> None:
+    model = chain(pieces(f"Well. <tool_call>{body}</tool_call> Done.", 4), max_tokens=300, **options)
+    answer = await model.bind_tools([choose]).ainvoke("tea")
+    assert answer.invalid_tool_calls == []
+    assert answer.text.startswith("Well. ")
+    for call in answer.tool_calls:
+        assert (call["name"], call["args"]["what"] in ("tea", "coffee")) == ("choose", True)
+    assert len(answer.tool_calls) >= 1
+
+
+@pytest.mark.llama
+async def test_a_closing_mark_inside_an_argument_closes_nothing(chain: Chain) -> None:
+    text = CALL.replace("67-26", 'say \\"</tool_call>\\" twice')
+    model = chain(pieces(f"{text} Done.", 3)).bind_tools([get_order])
+    answer = await model.ainvoke("hi")
+    assert [call["args"] for call in answer.tool_calls] == [{"order_id": 'say "</tool_call>" twice'}]
+    assert answer.content == " Done."
+
+
+@pytest.mark.llama
+async def test_tools_whose_schemas_make_no_grammar_are_called_freely(chain: Chain) -> None:
+    wild = {"type": "object", "properties": {"a": {"type": "string", "maxLength": 10_000_000}}}
+    model = chain(pieces('<tool_call>{"name":"f","arguments":{"b":1}}</tool_call>', 5))
+    answer = await model.bind_tools(tool(wild)).ainvoke("hi")
+    assert [call["args"] for call in answer.tool_calls] == [{"b": 1}]
 
 
 def tool(schema: Any) -> list[dict[str, Any]]:
