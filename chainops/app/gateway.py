@@ -56,19 +56,17 @@ def _llama(one: DeploymentSettings) -> BaseChatModel:
 
 def _server(name: str, one: DeploymentSettings) -> BaseChatModel:
     try:
-        from langchain_openai import ChatOpenAI
+        from chainops.engines.servers import server_model
     except ImportError as error:
         raise MissingExtra("openai", package="langchain-openai", needed_for=f"Model {name!r} with a url") from error
-    key: Any = os.environ.get(one.key_env, "") if one.key_env else "none"
+    key = os.environ.get(one.key_env, "") if one.key_env else "none"
     if not key:
         raise SetupError(
             f"Model {name!r} takes its key from the environment variable {one.key_env}, which is not set",
             hint=f"Set {one.key_env}.",
             code="setup.route",
         )
-    # retries are the layer's: two that know nothing of each other multiply
-    options: dict[str, Any] = {"max_retries": 0, "stream_usage": True, **one.options}
-    return ChatOpenAI(base_url=one.url, model=one.model or name, api_key=key, **options)
+    return server_model(str(one.url), one.model or name, key=key, **one.options)
 
 
 def _plugin(settings: Settings, one: DeploymentSettings) -> BaseChatModel:

@@ -1,6 +1,7 @@
 """Real servers that misbehave: retries, fallbacks, streams, deadlines."""
 
 import asyncio
+import gc
 import random
 import time
 from typing import TypedDict
@@ -16,11 +17,12 @@ from chainops.middleware.retry import Retry
 from chainops.middleware.route import Route, RouteFailed
 from chainops.testing import model_call
 
-openai = pytest.importorskip("langchain_openai", reason="needs langchain-openai (the [openai] extra)")
+pytest.importorskip("langchain_openai", reason="needs langchain-openai (the [openai] extra)")
+from chainops.engines.servers import server_model  # noqa: E402
 
 
 def deployment(server, **options):
-    model = openai.ChatOpenAI(base_url=server.url, model="m", api_key="none", max_retries=0, stream_usage=False)
+    model = server_model(server.url, "m", stream_usage=False)
     return Deployment(server.name, model, **options)
 
 
@@ -224,3 +226,14 @@ def test_from_settings_in_a_synchronous_graph(serve, tmp_path):
     with App(**settings) as app:
         assert app.instrument(graph).invoke({"text": ""})["text"] == "from b!"
         assert app.instrument(graph).invoke({"text": ""})["text"] in ("from a!", "from b!")
+
+
+def test_one_model_answers_on_one_event_loop_after_another_and_leaves_no_connection_open(serve):
+    model = server_model(serve("a").url, "m", stream_usage=False)
+
+    async def twice():
+        return [answer.text for answer in await asyncio.gather(model.ainvoke("hi"), model.ainvoke("hi"))]
+
+    for _ in range(3):
+        assert asyncio.run(twice()) == ["from a", "from a"]
+    gc.collect()  # a connection left open would warn, and warnings are errors here

@@ -1,0 +1,83 @@
+"""Chat models of servers that speak OpenAI's API: vLLM, Ollama, llama-server and others.
+
+What ``ChatOpenAI`` makes by itself has one pool of connections for the whole process. A connection belongs to the event
+loop that opened it: the second ``asyncio.run`` of a program, or a synchronous run beside an asynchronous one, then fails
+now and then with "Event loop is closed". Here each event loop has a pool of its own, closed when the loop ends.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncGenerator
+from functools import cache
+from typing import Any
+
+import openai
+from langchain_openai import ChatOpenAI
+
+from chainops.per_loop import PerLoop
+
+try:
+    from httpx2 import create_ssl_context  # what openai uses from 3.0 on
+except ImportError:
+    from httpx import create_ssl_context
+
+__all__ = ["server_model"]
+
+
+def server_model(url: str, model: str, *, key: str = "none", **options: Any) -> ChatOpenAI:
+    """The chat model ``model`` of the server at ``url``. Nothing is sent yet: the server may start later.
+
+    It asks for the usage of streams, and never tries again by itself: that is the layer ``retry``, which knows of
+    deadlines and of other servers. Needs langchain-openai (the [openai] extra).
+
+    Args:
+        url: base URL, with ``/v1``.
+        key: sent as the bearer token.
+        options: of ``ChatOpenAI``: ``timeout`` in seconds, ``temperature``, ``extra_body`` ...
+    """
+    given: dict[str, Any] = {"max_retries": 0, "stream_usage": True, **options}
+    if "http_async_client" not in given and "openai_proxy" not in given:
+        given["http_async_client"] = _LoopClient(
+            base_url=url, timeout=given.get("timeout", openai.DEFAULT_TIMEOUT), verify=_certificates()
+        )
+    secret: Any = key
+    return ChatOpenAI(base_url=url, model=model, api_key=secret, **given)
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    """Read once: it takes 20 ms, and each pool of connections needs it."""
+    return create_ssl_context()
+
+
+class _LoopClient(openai.DefaultAsyncHttpxClient):
+    """Builds requests as its parent does, and sends each over connections of the running loop."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._pools = PerLoop(lambda: _Pool(options))
+
+    async def send(self, request: Any, **options: Any) -> Any:
+        client = await self._pools.get().opened()
+        return await client.send(request, **options)
+
+
+class _Pool:
+    """A client that is closed when its loop ends: ``asyncio.run`` closes the asynchronous generators of its loop."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self._client = openai.DefaultAsyncHttpxClient(**options)
+        self._open: AsyncGenerator[None, None] | None = None
+
+    async def opened(self) -> openai.DefaultAsyncHttpxClient:
+        if self._open is None:
+            self._open = self._until_the_loop_ends()
+            await anext(self._open)
+        return self._client
+
+    async def _until_the_loop_ends(self) -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            await self._client.aclose()
