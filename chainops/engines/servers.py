@@ -1,8 +1,8 @@
 """Chat models of servers that speak OpenAI's API: vLLM, Ollama, llama-server and others.
 
-What ``ChatOpenAI`` makes by itself has one pool of connections for the whole process. A connection belongs to the event
-loop that opened it: the second ``asyncio.run`` of a program, or a synchronous run beside an asynchronous one, then fails
-now and then with "Event loop is closed". Here each event loop has a pool of its own, closed when the loop ends.
+What ``ChatOpenAI`` makes by itself has one pool of connections for the whole process. A connection belongs to the
+event loop that opened it: the second ``asyncio.run`` of a program, or a synchronous run beside an asynchronous one,
+then fails with "Event loop is closed". Here each event loop has a pool of its own, closed when the loop ends.
 """
 
 from __future__ import annotations

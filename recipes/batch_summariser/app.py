@@ -77,28 +77,30 @@ def graph(chat: BaseChatModel) -> Any:
     return builder.compile(name="summariser")
 
 
-async def main(folder: Path, out: Path, at_once: int) -> int:
-    """Write one summary per text into ``out``; returns how many failed. What failed is tried again by the next run."""
-    files = sorted(folder.glob("*.txt"))
-    failed = 0
+async def summaries(texts: dict[str, str], at_once: int) -> dict[str, str | BaseException]:
+    """The summary of each text, by its name, or why there is none."""
+    places = asyncio.Semaphore(at_once)
     with App(HERE / "chainops.toml") as app:
-        summariser, places = app.instrument(graph(model())), asyncio.Semaphore(at_once)
+        summariser = app.instrument(graph(model()))
 
-        async def one(file: Path) -> Text:
+        async def one(name: str) -> str:
             async with places:
-                return await summariser.ainvoke({"name": file.name, "text": file.read_text(encoding="utf-8")})
+                done = await summariser.ainvoke({"name": name, "text": texts[name]})
+            return str(done["summary"])
 
-        done = await asyncio.gather(*map(one, files), return_exceptions=True)
-    lines = []
-    for file, result in zip(files, done, strict=True):
-        if isinstance(result, BaseException):
-            failed += 1
-            print(f"{file.name}: {type(result).__name__}: {result}")
-        else:
-            lines.append(f"{file.stem}: {result['summary']}\n")
-    out.write_text("".join(lines), encoding="utf-8")
-    print(f"{len(lines)} summaries in {out}, {failed} failed")
-    return failed
+        return dict(zip(texts, await asyncio.gather(*map(one, texts), return_exceptions=True), strict=True))
+
+
+def main(folder: Path, out: Path, at_once: int) -> int:
+    """Write one summary per text into ``out``; returns how many failed. What failed is tried again by the next run."""
+    texts = {file.stem: file.read_text(encoding="utf-8") for file in sorted(folder.glob("*.txt"))}
+    done = asyncio.run(summaries(texts, at_once))
+    failed = {name: result for name, result in done.items() if isinstance(result, BaseException)}
+    for name, error in failed.items():
+        print(f"{name}: {type(error).__name__}: {error}")
+    out.write_text("".join(f"{name}: {result}\n" for name, result in done.items() if name not in failed), "utf-8")
+    print(f"{len(done) - len(failed)} summaries in {out}, {len(failed)} failed")
+    return len(failed)
 
 
 if __name__ == "__main__":
@@ -107,4 +109,4 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, default=Path("summaries.txt"))
     parser.add_argument("--at-once", type=int, default=4, help="texts at the same time")
     given = parser.parse_args()
-    raise SystemExit(bool(asyncio.run(main(given.folder, given.out, given.at_once))))
+    raise SystemExit(bool(main(given.folder, given.out, given.at_once)))

@@ -18,9 +18,7 @@ def test_every_command_of_the_readme_says_what_stands_there(tmp_path: Path) -> N
     assert check_readme(HERE / "README.md", folder) >= 3
 
 
-async def test_a_text_that_fails_stops_no_other_and_is_tried_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_text_that_fails_stops_no_other_and_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = app_module(__file__)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "texts").mkdir()
@@ -30,6 +28,6 @@ async def test_a_text_that_fails_stops_no_other_and_is_tried_again(
     monkeypatch.setattr(recipe, "model", lambda: broken)
     monkeypatch.setattr(recipe, "HERE", tmp_path)
     (tmp_path / "chainops.toml").write_text('[pipeline]\nmiddleware = ["trace", "retry"]\n')
-    assert await recipe.main(tmp_path / "texts", tmp_path / "out.txt", 2) == 1
+    assert recipe.main(tmp_path / "texts", tmp_path / "out.txt", 2) == 1
     assert (tmp_path / "out.txt").read_text() == "two: Fine.\n"
-    assert await recipe.main(tmp_path / "none", tmp_path / "out.txt", 2) == 0
+    assert recipe.main(tmp_path / "none", tmp_path / "out.txt", 2) == 0

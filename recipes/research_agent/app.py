@@ -26,7 +26,7 @@ from chainops import App
 from chainops.testing import ScriptedModel
 
 HERE = Path(__file__).resolve().parent
-SMALL = frozenset("a an and are at by do does how in is it of on the their to what when why".split())
+SMALL = re.compile(r"a|an|and|are|at|by|do|does|how|in|is|it|of|on|the|their|to|what|when|why")
 
 
 def tools(library: Path, reports: Path) -> list[BaseTool]:
@@ -117,7 +117,7 @@ def _call(name: str, /, **args: Any) -> AIMessage:
 
 
 def _words(text: str) -> set[str]:
-    return {word.rstrip("s") for word in re.findall(r"[a-z]+", text.lower())} - SMALL
+    return {word.rstrip("s") for word in re.findall(r"[a-z]+", text.lower()) if not SMALL.fullmatch(word)}
 
 
 if __name__ == "__main__":

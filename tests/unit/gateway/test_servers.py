@@ -18,7 +18,7 @@ from chainops.middleware.route import Route, RouteFailed
 from chainops.testing import model_call
 
 pytest.importorskip("langchain_openai", reason="needs langchain-openai (the [openai] extra)")
-from chainops.engines.servers import server_model  # noqa: E402
+from chainops.engines.servers import server_model
 
 
 def deployment(server, **options):
