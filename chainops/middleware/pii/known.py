@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from chainops.middleware.pii.finding import Finding
+from chainops.middleware.pii.fold import fold
 from chainops.middleware.pii.pattern import Candidate, Scan
 
 __all__ = ["Known"]
@@ -14,7 +15,7 @@ _WORD = re.compile(r"[^\W_]+")
 
 
 class Known:
-    """A form whose values are given: each is found as a whole word.
+    """A form whose values are given: each is found as a whole word, in a text that was folded (:func:`fold`).
 
     Values may be added at any time. A view (:meth:`view`) has those that were there when it was made, so that an answer
     is searched alike from its first token to its last.
@@ -37,6 +38,7 @@ class Known:
 
     def add(self, value: str, kind: str) -> None:
         """Know a value; where it is known already, its first kind stays."""
+        value = fold(value).text
         words = list(_WORD.finditer(value))
         if value in self._kinds or not words:
             return
@@ -74,6 +76,13 @@ class Known:
     def judge(self, scan: Scan, start: int, end: int) -> Finding:
         """What it is known as."""
         return Finding(start, end, self._kinds[scan.text[start:end]], 0.9)
+
+    def find(self, text: str) -> list[Finding]:
+        """Where known values stand in a text as it is."""
+        folded = fold(text)
+        scan = Scan(folded.text)
+        found = [self.judge(scan, c.start, c.end) for c in self.candidates(folded.text, 0)]
+        return [Finding(*folded.span(f.start, f.end), f.kind, f.score) for f in found]
 
     def open_at(self, text: str, start: int, cut: int) -> int:
         """Where in a stream a value may have begun that goes on; ``cut`` where none has."""

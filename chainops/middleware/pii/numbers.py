@@ -20,16 +20,18 @@ _NOT_A_PHONE = words(
 _PHONE_WORDS = words(
     r"(?:tele)?phones?", r"tel", r"mobile", r"cell(?:phone)?", r"call(?:ing|ed)?(?: me| us| him| her)?", r"fax", r"sms",
     r"whats ?app", r"dial", r"contact(?: number| no)?", r"reach(?: me| us| him| her)?", r"ring me", r"text me",
-    r"hotline", r"landline", r"helpline", r"telefon", r"handy", r"phone_?number", r"mob",
+    r"hotline", r"landline", r"helpline", r"telefon", r"handy", r"phone_?number", r"mob", r"(?:my|your|his|her) number",
 )  # fmt: skip
 
 _PHONE_HINTS = (
     "phone", "tel", "mob", "cell", "call", "fax", "sms", "whats", "dial", "contact", "reach", "ring me", "text me",
-    "line", "handy",
+    "line", "handy", "y number", "r number", "s number",
 )  # fmt: skip
 
 _NO_DIGIT = re.compile(r"\D+")
 _EXTENSION = re.compile(r"[xX]|ext")
+_SIGNS = re.compile(r"[ \r\n-]+")
+_FRACTION = re.compile(r"\d\.\d{5,}")
 _PARTS = re.compile(r"[-./ ]")
 
 
@@ -65,6 +67,8 @@ def _aadhaar(value: str) -> bool:
 def _phone(value: str) -> bool:
     body = _EXTENSION.split(value, maxsplit=1)[0]
     digits = _digits(body)
+    if _FRACTION.fullmatch(body):
+        return False
     return 7 <= len(digits) <= 15 and len(set(digits)) > 1 and not _is_date(body)
 
 
@@ -88,9 +92,12 @@ _TAIL = r"(?:[ .-]{0,2}(?:ext\.?|x) ?\d{1,6})?(?!\d)(?![\w])"
 _INTERNATIONAL = r"[+0](?<![\w.+].)(?:(?<=\+)|(?<!\d[ -]0)0)[1-9]\d{0,3}(?:[ ()./-]{0,2}\d){6,13}" + _TAIL
 _LONG_PREFIX = r"[+01](?<![\w.+-].)(?:(?<=1)|(?<=\+)1|(?<=\+)001|(?<=0)01)[ .-]\(?\d{3}\)?[ .-]\d{3}[ .-]\d{4}" + _TAIL
 _GROUPED = (
-    r"[(\d](?<![\w.+(/-].)(?:(?<=\()\d{2,4}\) ?\d{3,4}[ .-]\d{3,4}|(?<=\d)\d\d(?P<p>[.-])\d{3}(?P=p)\d{4})" + _TAIL
+    r"[(\d](?<![\w.+(/-].)(?:(?<=\()\d{2,4}\) {0,2}\d{3,4}[ .-]\d{3,4}|(?<=\d)\d\d(?P<p>[.-])\d{3}(?P=p)\d{4})" + _TAIL
 )
 _ANY = r"[(\d](?<![\w.+(/-].)(?:(?<=\d)|\d)(?:[ ()./-]{0,2}\d){6,14}" + _TAIL
+
+# at the end of a line, and on
+_WRAPPED = r"\+[1-9]\d{0,3}(?:[ ()./-]{0,2}\d){2,8}[ -]?\r?\n {0,2}(?:[ ()./-]{0,2}\d){3,9}(?!\d)(?![\w])"
 
 # a signature: the number, then what it is, then the end of the line
 _SIGNED = (
@@ -120,10 +127,10 @@ class Iban:
     hints: tuple[str, ...] = ()
     begins = DIGIT
     # of any length: what looks like one waits a little longer than its country asks for
-    opening = r"[A-Za-z](?<![^\W_].)[A-Za-z]\d\d(?:[ -]?[A-Za-z0-9]){11,29}(?![A-Za-z0-9])"
-    _start = re.compile(r"[A-Za-z](?<![^\W_].)[A-Za-z]\d{2}(?=[ -]?[A-Za-z0-9])")
+    opening = r"[A-Za-z](?<![^\W_].)[A-Za-z]\d\d(?:[ \r\n-]{0,2}[A-Za-z0-9]){11,29}(?![A-Za-z0-9])"
+    _start = re.compile(r"[A-Za-z](?<![^\W_].)[A-Za-z]\d{2}(?=[ \r\n-]{0,2}[A-Za-z0-9])")
     _bodies: ClassVar = {
-        size: re.compile(rf"(?:[ -]?[A-Za-z0-9]){{{size - 4}}}(?![A-Za-z0-9])") for size in _LENGTHS.values()
+        size: re.compile(rf"(?:[ \r\n-]{{0,2}}[A-Za-z0-9]){{{size - 4}}}(?![A-Za-z0-9])") for size in _LENGTHS.values()
     }
 
     def candidates(self, text: str, start: int) -> Iterator[Candidate]:
@@ -136,7 +143,7 @@ class Iban:
 
     def judge(self, scan: Scan, start: int, end: int) -> Finding | None:
         """Whether the remainder is right."""
-        compact = scan.text[start:end].replace(" ", "").replace("-", "").upper()
+        compact = _SIGNS.sub("", scan.text[start:end]).upper()
         valid = compact.isascii() and compact.isalnum() and checksums.iban(compact)
         return Finding(start, end, self.kind, 1.0) if valid else None
 
@@ -147,24 +154,31 @@ _PASSPORT = words(r"passports?(?:[ _](?:no|number|nr))?", r"reisepass", r"passep
 _PASSPORT_HINTS = ("passp", "reisepass", "pasap")
 _PAN_WORDS = words(r"pan", r"pan[ _](?:no|number|card)", r"income tax", r"permanent account")
 
+# between groups of digits whose check digit leaves no doubt: signs, or the end of a line
+_GAP = r"(?:[ \t./-]{1,2}|[ -]?\r?\n {0,2})"
+
 NUMBERS: tuple[Form, ...] = (
     Pattern(
         "CREDIT_CARD",
-        r"[2-8](?<!\d.)(?<!\d\..)(?=(?P<tail>\d{12,18}|\d{3}(?P<s>[ -])\d{4}(?P=s)\d{4}(?P=s)\d{4}(?:(?P=s)\d{3})?"
-        r"|\d{3}(?P<t>[ -])\d{6}(?P=t)\d{4,5})(?!\d))",
+        rf"[2-8](?<!\d.)(?<!\d\..)(?=(?P<tail>\d{{12,18}}|\d{{3}}{_GAP}\d{{4}}{_GAP}\d{{4}}{_GAP}\d{{4}}"
+        rf"|\d{{3}}{_GAP}\d{{6}}{_GAP}\d{{4,5}}|(?: \d){{12,18}})(?!\d))",
         1.0,
         _card,
     ),
+    # its own form: what follows sixteen digits is more often the three behind the card
+    Pattern("CREDIT_CARD", r"[2-8](?<!\d.)\d{3}(?P<s>[ -])\d{4}(?P=s)\d{4}(?P=s)\d{4}(?P=s)\d{3}(?!\d)", 1.0, _card),
     Iban(),
     Pattern(
         "AADHAAR",
-        r"[2-9](?<!\d.)(?<!\d\..)(?<!\d{4}[ -].)(?=(?P<tail>\d{3}(?P<s>[ -]?)\d{4}(?P=s)\d{4})(?!\d|[ -]\d{4}))",
+        r"[2-9](?<!\d.)(?<!\d\..)(?<!\d{4}[ -].)(?<![\da-f]{4}.)(?=(?P<tail>\d{3}(?P<s>[ -]{0,2})\d{4}(?P=s)\d{4}"
+        r"|\d{3}(?:[ -]\d{4}[ -]?\r?\n {0,2}|\r?\n {0,2}\d{4}[ -])\d{4}|(?: \d){11})"
+        r"(?!\d|[ -]\d{4}| \d(?!\d)|[\da-f]{4}))",
         0.95,
         _aadhaar,
     ),
     Pattern(
         "AADHAAR",
-        r"\d(?<!\d\d)\d{3}(?P<s>[ .-]?)\d{4}(?P=s)\d{4}(?!\d)",
+        rf"\d(?<!\d\d)\d{{3}}{_GAP}?\d{{4}}{_GAP}?\d{{4}}(?!\d)",
         0.7,
         near=_AADHAAR_WORDS,
         hints=("aad", "uid", "आधार"),
@@ -180,14 +194,18 @@ NUMBERS: tuple[Form, ...] = (
     Pattern("US_SSN", r"\d(?<![\w.-]\d)\d\d-\d{2}-\d{4}(?![\w-])", 0.9, _ssn, begins=""),
     Pattern(
         "US_SSN",
-        r"\d(?<![\w.-]\d)\d\d[ .]?\d{2}[ .]?\d{4}(?![\w-])",
+        r"\d(?<![\w.-]\d)\d\d[ .\r\n-]{0,2}\d{2}[ .\r\n-]{0,2}\d{4}(?![\w-])",
         0.85,
         _ssn,
         near=_SSN_WORDS,
         hints=("ssn", "social", "ss#", "ss #"),
     ),
     Pattern(
-        "PASSPORT", r"(?<![^\W_])(?:[A-Za-z]{1,2}\d{6,8}|\d{8,9})(?![^\W_])", 0.9, near=_PASSPORT, hints=_PASSPORT_HINTS
+        "PASSPORT",
+        r"(?<![^\W_])(?:[A-Za-z]{1,2}\d{6,8}|\d{8,9}|[CFGHJ-NPRTV-Z][CFGHJ-NPRTV-Z0-9]{7,8}\d)(?![^\W_])",
+        0.9,
+        near=_PASSPORT,
+        hints=_PASSPORT_HINTS,
     ),
     Pattern(
         "PASSPORT",
@@ -198,6 +216,7 @@ NUMBERS: tuple[Form, ...] = (
         begins=CAPITAL,
     ),
     Pattern("PHONE", _INTERNATIONAL, 0.8, _phone),
+    Pattern("PHONE", _WRAPPED, 0.7, _phone, needs=("+",)),
     Pattern("PHONE", _LONG_PREFIX, 0.8, _phone, unless=_NOT_A_PHONE),
     Pattern("PHONE", _GROUPED, 0.75, _phone, unless=_NOT_A_PHONE),
     Pattern("PHONE", _SIGNED, 0.6, _phone, place=_LINE, needs=_LINE_ENDS),

@@ -14,6 +14,7 @@ from chainops.middleware.pii.finding import Finding
 __all__ = [
     "AFTER",
     "BEFORE",
+    "BEING",
     "CAPITAL",
     "DIGIT",
     "FIRST_WORDS",
@@ -27,6 +28,7 @@ __all__ = [
 ]
 
 BEFORE, AFTER = 64, 24
+FEW = 8
 UNSURE = Finding(-1, -1, "", 0.0)
 """What a form says of a candidate in a stream that is judged by text that has not come yet."""
 
@@ -63,19 +65,23 @@ class Scan:
         final: nothing follows.
     """
 
-    __slots__ = ("_places", "digits", "field", "final", "lower", "start", "text")
+    __slots__ = ("_asked", "_places", "digits", "field", "final", "lower", "start", "text")
 
     def __init__(self, text: str, field: str = "", start: int = 0, final: bool = True) -> None:
         self.text, self.field, self.start, self.final = text, field, start, final
         # hints may stand before the start
         self.lower = text[max(0, start - 3 * BEFORE) :].lower()
         self.digits = _DIGIT.search(text, start) is not None
+        self._asked: dict[re.Pattern[str], int] = {}
         self._places: dict[re.Pattern[str], tuple[list[int], list[int]]] = {}
 
     def holds(self, needs: tuple[str, ...]) -> bool:
         """Whether one of ``needs`` is there: "0" is any digit, the others are in lower case."""
         lower = self.lower
-        return any(self.digits if need == "0" else need in lower for need in needs)
+        for need in needs:  # noqa: SIM110  three times as quick as any(), and asked for each form
+            if self.digits if need == "0" else need in lower:
+                return True
+        return False
 
     def near(self, pattern: re.Pattern[str], start: int, end: int) -> bool | None:
         """Whether a word stands near ``text[start:end]`` or in the field's name; None: what follows decides."""
@@ -97,6 +103,11 @@ class Scan:
     def _stood(self, pattern: re.Pattern[str], low: int, high: int) -> bool:
         places = self._places.get(pattern)
         if places is None:
+            asked = self._asked[pattern] = self._asked.get(pattern, 0) + 1
+            if asked <= FEW:  # around a few values is quicker than in the whole text
+                # one character more, so that a word that goes on there is none
+                found = pattern.finditer(self.text, max(0, low), high + 1)
+                return any(match.end("word") <= high for match in found)
             # from well before the first window, so that where the search begins makes no difference in it
             spans = [m.span("word") for m in pattern.finditer(self.text, max(0, self.start - 3 * BEFORE))]
             if not self.final and spans and spans[-1][1] == len(self.text):
@@ -111,6 +122,7 @@ _DIGIT = re.compile(r"\d")
 
 DIGIT = r"[\d+(]"
 CAPITAL = r"(?<![A-Za-z])(?:[A-Z]{1,2}|[MDPS][A-Za-z.]{0,5}) |(?:straße|strasse|str\.|gasse|weg|allee|platz) "
+BEING = r"[A-Z](?:(?<=I am .)|(?<=I['’]m .))"
 FIRST_WORDS = (
     "pass", "pwd", "private", "secret", "api", "access", "app", "client", "token", "bearer", "basic", "kennwort",
     "name", "called", "signed", "this", "user", "customer", "patient", "employee", "contact", "applicant", "account",
@@ -141,8 +153,8 @@ class Form(Protocol):
 
     @property
     def begins(self) -> str:
-        """For streams: a quick pattern, one of :data:`DIGIT`, :data:`CAPITAL`, :data:`WORD`, that every text has in
-        which a candidate of this form goes on over a blank."""
+        """For streams: a quick pattern, one of :data:`DIGIT`, :data:`CAPITAL`, :data:`WORD`, :data:`BEING`, that every
+        text has in which a candidate of this form goes on over a blank."""
 
     def candidates(self, text: str, start: int) -> Iterator[Candidate]:
         """Everything from ``start`` on that looks like a value, in order."""

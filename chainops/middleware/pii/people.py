@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from chainops.middleware.pii.pattern import CAPITAL, WORD, Form, Pattern, words
+from chainops.middleware.pii.pattern import BEING, CAPITAL, WORD, Form, Pattern, words
 
 __all__ = ["PEOPLE"]
 
@@ -15,9 +15,15 @@ _MONTH = (
 _ORDINAL = r"(?:st|nd|rd|th)?"
 _DATE = (
     r"\d(?<![\w/.-].)(?:\d?(?P<d>[/.-])\d{1,2}(?P=d)(?:\d{4}|\d\d)|\d{3}(?P<e>[/.-])\d{1,2}(?P=e)\d{1,2}"
-    rf"|\d?(?i:{_ORDINAL}(?: of)?[ -]{_MONTH})\.?,?[ -]\d{{4}})(?![\w/]|[.-]\d)"
+    rf"|\d?(?i:{_ORDINAL}(?: of)?[ -]{{1,2}}{_MONTH})\.?,?[ -]{{1,2}}\d{{4}})(?![\w/]|[.-]\d)"
 )
-_MONTH_FIRST = rf"(?<!\w)(?i:{_MONTH})\.? \d{{1,2}}{_ORDINAL},? \d{{4}}(?![\w/]|[.-]\d)"
+# by the first letter, so that the search skips to it
+_MONTH_FIRST = (
+    r"[JFMASONDjfmasond](?<!\w.)(?:(?<=[Jj])(?i:an(?:uary)?|une?|uly?)|(?<=[Ff])(?i:eb(?:ruary)?)"
+    r"|(?<=[Mm])(?i:ar(?:ch)?|ay)|(?<=[Aa])(?i:pr(?:il)?|ug(?:ust)?)|(?<=[Ss])(?i:ept?(?:ember)?)"
+    r"|(?<=[Oo])(?i:ct(?:ober)?)|(?<=[Nn])(?i:ov(?:ember)?)|(?<=[Dd])(?i:ec(?:ember)?))"
+    rf"\.? {{1,2}}\d{{1,2}}{_ORDINAL},? {{1,2}}\d{{4}}(?![\w/]|[.-]\d)"
+)
 _BORN = words(
     r"d\.?o\.?b", r"(?:date|day|place|year) of birth", r"birth ?da(?:te|y)", r"born(?: on| in)?", r"birth",
     r"date_of_birth", r"geb(?:oren|\.)?(?: am)?", r"né(?:e)? le",
@@ -68,6 +74,7 @@ _LABEL = (
 _LABEL_PLACE = re.compile(
     r"(?:\A|[\n{,;|(\"'])[ \t]{0,8}[\"']?(?i:(?:full|customer|patient|user|first|last|account)[ _])?\Z"
 )
+_BEING = rf"{BEING}(?<!\wI am .)(?<!\wI['’]m .)(?<=(?=(?P<tail>{_FULL})).)"
 _TITLE = rf"[MDPS](?<!\w.)(?:rs?|iss|s|rof|hri|mt)\.? (?P<v>[A-Z][\w'’-]{{1,24}}(?: {_NAME}){{0,2}})"
 _PLACE = (
     r"(?<!\w)(?i:(?:location|hometown|city)(?: is| in|:)|(?:located|living|lives?|lived|residing|resides?|based) in"
@@ -81,6 +88,7 @@ PEOPLE: tuple[Form, ...] = (
     Pattern("ADDRESS", _BOX, 0.85, begins=CAPITAL),
     Pattern("ADDRESS", _GERMAN, 0.7, begins=CAPITAL),
     Pattern("PERSON", _SAID, 0.7, begins=WORD, needs=("name is", "name's", "i am called"), place=_SAID_PLACE),
+    Pattern("PERSON", _BEING, 0.6, begins=BEING, needs=("i am ", "i'm ", "i’m ")),
     Pattern("PERSON", _SIGNED, 0.7, begins=WORD, needs=("signed,",)),
     Pattern("PERSON", _SPEAKING, 0.7, begins=WORD, needs=("this is",)),
     Pattern("PERSON", _LABEL, 0.7, begins=WORD, needs=(":", "="), place=_LABEL_PLACE),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 
 from chainops.errors import SetupError
 from chainops.middleware.pii.credentials import CREDENTIALS, Field
 from chainops.middleware.pii.finding import Detector, Finding, resolve
+from chainops.middleware.pii.fold import fold
 from chainops.middleware.pii.network import NETWORK
 from chainops.middleware.pii.numbers import NUMBERS
 from chainops.middleware.pii.pattern import Form, Scan
@@ -43,21 +44,39 @@ class PatternDetector:
             raise SetupError("No kind of personal data is named", hint="Name at least one.", code="setup.pii")
         self.kinds = tuple(kind for kind in KINDS if kind in wanted)
         self.forms = tuple(form for form in _FORMS if form.kind in wanted)
+        scored = [(form, float(getattr(form, "score", 1.0))) for form in self.forms]
+        self._surest_first = sorted(scored, key=lambda pair: -pair[1])
         self._field = Field() if "SECRET" in wanted else None
 
-    def find(self, text: str, field: str = "") -> Iterator[Finding]:
-        """All findings; those of different kinds may overlap."""
+    def find(self, text: str, field: str = "") -> list[Finding]:
+        """All findings, but not those inside surer ones; those of different kinds may overlap."""
+        folded = fold(text)
+        found = self._find(folded.text, field)
+        if folded.places is None:
+            return found
+        return [Finding(*folded.span(f.start, f.end), f.kind, f.score) for f in found]
+
+    def _find(self, text: str, field: str) -> list[Finding]:
         scan = Scan(text, field)
-        for form in self.forms:
+        found: list[Finding] = []
+        # where a finding ends that stands at a place, and how sure those are: what lies in one of them is not judged
+        reach, scores = [0] * len(text), dict[tuple[int, int], float]()
+        for form, score in self._surest_first:
             if not scan.holds(form.needs) or (form.hints and not field and not scan.holds(form.hints)):
                 continue
-            for candidate in form.candidates(text, 0):
-                if (found := form.judge(scan, candidate.start, candidate.end)) is not None:
-                    yield found
+            for _, _, start, end in form.candidates(text, 0):
+                if start == end or reach[start] > end or (reach[start] == end and scores.get((start, end), 0) > score):
+                    continue
+                if (judged := form.judge(scan, start, end)) is not None:
+                    found.append(judged)
+                    scores[start, end] = max(judged.score, scores.get((start, end), 0.0))
+                    if reach[start] < end:
+                        reach[start:end] = [end] * (end - start)
         if field and self._field is not None:
-            for candidate in self._field.candidates(text, 0):
-                if (found := self._field.judge(scan, candidate.start, candidate.end)) is not None:
-                    yield found
+            for _, _, start, end in self._field.candidates(text, 0):
+                if (judged := self._field.judge(scan, start, end)) is not None:
+                    found.append(judged)
+        return found
 
 
 class Scanner:

@@ -7,6 +7,7 @@ from typing import Any
 
 from chainops.calls import RunContext
 from chainops.middleware.pii.finding import Finding
+from chainops.middleware.pii.fold import fold
 from chainops.middleware.pii.scanner import Scanner
 from chainops.middleware.pii.thread import Thread, Threads
 from chainops.store.vault import Keys
@@ -68,7 +69,7 @@ class Scrubber:
 
     def identifier(self, kind: str, value: str) -> str:
         """What stands for a value in logs: equal for equal values, whatever their case and blanks."""
-        plain = "".join(c for c in value if c.isalnum() or c in "@+").casefold()
+        plain = "".join(c for c in fold(value).text if c.isalnum() or c in "@+").casefold()
         return self._keys.mac(f"log {kind}", plain, 6).hex()
 
     def _clean(self, value: Any, field: str) -> Any:

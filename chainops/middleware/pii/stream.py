@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from chainops.gate import Edit
+from chainops.gate.gate import CONTEXT
 from chainops.gate.patterns import opener
 from chainops.middleware.pii.finding import Finding, resolve
+from chainops.middleware.pii.fold import fold
 from chainops.middleware.pii.known import Known
-from chainops.middleware.pii.pattern import CAPITAL, DIGIT, FIRST_WORDS, UNSURE, WORD, Form, Scan
+from chainops.middleware.pii.pattern import BEING, CAPITAL, DIGIT, FIRST_WORDS, UNSURE, WORD, Form, Scan
 from chainops.middleware.pii.scanner import PatternDetector, Scanner
 
 __all__ = ["PiiWatch", "Replace"]
@@ -21,7 +24,7 @@ Replace = Callable[[str, str], str]
 # small letters and blanks: of these, only the words that begin something need a closer look
 _NOT_PLAIN = re.compile(r"[^a-z \n]")
 _FIRST = frozenset(word[:3] for word in FIRST_WORDS)
-_TRIGGER = re.compile(rf"[\d@:=_-]|{CAPITAL}|{WORD}|eyJ|(?i:sg\.|ya29|aiza|(?:aki|asi|agp|aid|aro|abi|acc)a)")
+_TRIGGER = re.compile(rf"[\d@:=_-]|{CAPITAL}|{WORD}|{BEING}|eyJ|(?i:sg\.|ya29|aiza|(?:aki|asi|agp|aid|aro|abi|acc)a)")
 
 
 class PiiWatch:
@@ -38,13 +41,29 @@ class PiiWatch:
 
     def settle(self, text: str, start: int, final: bool) -> tuple[int, Sequence[Edit]]:
         """See :class:`~chainops.gate.Watch`."""
-        cut = len(text)
-        plain = False
         if self._opens is None:
             if not final:
                 return start, ()
-            found = [f for f in self._everything(text) if f.start >= start]
-            return cut, self._edits(text, found)
+            return len(text), self._edits(text, [f for f in self._everything(text) if f.start >= start])
+        if text.isascii() and "\\" not in text:
+            cut, found = self._settle(text, start, final)
+            return cut, self._edits(text, found) if found else ()
+        base = max(0, start - CONTEXT)
+        folded = fold(text[base:])
+        first = start - base if folded.places is None else bisect_left(folded.places, start - base)
+        cut, found = self._settle(folded.text, first, final)
+        if folded.places is not None:
+            cut = folded.places[cut]
+        edits = []
+        for f in found:
+            low, high = folded.span(f.start, f.end)
+            edits.append(Edit(base + low, base + high, self._replace(f.kind, text[base + low : base + high])))
+        return max(start, base + cut), edits
+
+    def _settle(self, text: str, start: int, final: bool) -> tuple[int, Sequence[Finding]]:
+        """The same in a folded text; findings in place of edits."""
+        cut = len(text)
+        plain = False
         if not final:
             cut = max(text.rfind(" ", start), text.rfind("\n", start)) + 1  # the last word may go on
             if cut <= start:
@@ -55,8 +74,7 @@ class PiiWatch:
                 return start, ()
         if self._known is None and (plain or not _TRIGGER.search(text, start, cut)):
             return cut, ()
-        cut, found = self._find(text, start, cut, final)
-        return cut, self._edits(text, found)
+        return self._find(text, start, cut, final)
 
     def _edits(self, text: str, found: Sequence[Finding]) -> list[Edit]:
         return [Edit(f.start, f.end, self._replace(f.kind, text[f.start : f.end])) for f in found]
@@ -71,10 +89,7 @@ class PiiWatch:
     def _everything(self, text: str) -> list[Finding]:
         found = self._scanner.find(text)
         if self._known is not None:
-            scan = Scan(text)
-            found = resolve(
-                [*found, *(self._known.judge(scan, c.start, c.end) for c in self._known.candidates(text, 0))]
-            )
+            found = resolve([*found, *self._known.find(text)])
         return found
 
     def _find(self, text: str, start: int, cut: int, final: bool) -> tuple[int, list[Finding]]:

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from chainops.calls import RunContext
 from chainops.middleware.pii.finding import Finding, resolve
 from chainops.middleware.pii.known import Known
-from chainops.middleware.pii.pattern import Scan
 from chainops.middleware.pii.scanner import Scanner
 from chainops.store.vault import Vault
 
@@ -126,8 +125,7 @@ class Thread:
         known = self._known
         if not known:
             return found
-        scan = Scan(text)
-        seen = [known.judge(scan, c.start, c.end) for c in known.candidates(text, 0)]
+        seen = known.find(text)
         return resolve([*found, *seen]) if seen else found
 
     def _replace(self, text: str, found: list[Finding]) -> str:

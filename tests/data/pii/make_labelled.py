@@ -178,7 +178,7 @@ def local_phone(r: random.Random) -> str:
 def ip(r: random.Random) -> str:
     if r.random() < 0.25:
         return ":".join(f"{r.randint(1, 65535):x}" for _ in range(8))
-    return ".".join(str(r.randint(1, 254)) for _ in range(4))
+    return ".".join(str(r.choice([r.randint(1, 126), r.randint(128, 254)])) for _ in range(4))
 
 
 def mac(r: random.Random) -> str:
@@ -235,6 +235,26 @@ def passport(r: random.Random) -> str:
             word(r, 2, string.ascii_uppercase) + digits(r, 7),
         ]
     )
+
+
+def disguised(r: random.Random, value: str, kind: str) -> str:
+    """The same value as keyboards, word processors and careless copying write it."""
+    numbers = ("CREDIT_CARD", "IBAN", "AADHAAR")
+    way = r.randrange(12)
+    if way == 0 and " " in value:
+        return value.replace(" ", r.choice(["\u00a0", "\u202f", "  "]))
+    if way == 1 and "-" in value and kind in (*numbers, "US_SSN", "PHONE"):
+        return value.replace("-", r.choice(["\u2011", "\u2013"]))
+    if way == 2 and kind in (*numbers, "PHONE", "US_SSN", "PAN", "IP_ADDRESS"):
+        zero = r.choice([0xFF10, 0x0966, 0x0660])
+        return "".join(chr(zero + int(c)) if c in string.digits else c for c in value)
+    if way == 3 and kind in numbers and " " in value:
+        at = r.choice([i for i, c in enumerate(value) if c == " "])
+        return value[:at] + "\n" + value[at + 1 :]
+    if way == 4 and kind in (*numbers, "EMAIL", "API_KEY"):
+        at = r.randint(1, len(value) - 1)
+        return value[:at] + r.choice(["\u200b", "\u00ad", "\u2060"]) + value[at:]
+    return value
 
 
 ANY = [
@@ -326,6 +346,10 @@ NOTHING: list[tuple[Draw, list[str]]] = [
     (lambda r: f"{r.randint(1, 9)}.{digits(r, 12)}", ["pi times {}", "score {}"]),
     (lambda r: f"https://{r.choice(HOSTS)}/{word(r, 8)}?page={digits(r, 2)}", ["see {}", "[link]({})"]),
     (lambda r: f"{word(r, 2, string.ascii_uppercase)}{digits(r, 2)} {word(r, 4)}", ["code {}", "room {}"]),
+    (lambda r: " ".join(str(r.randint(1990, 2030)) for _ in range(4)), ["the years {}", "in {}"]),
+    (lambda r: "\n".join(digits(r, 4) for _ in range(3)), ["rooms\n{}", "{}\n"]),
+    (lambda r: " ".join(str(i) for i in range(r.randint(1, 3), 15)), ["count {}", "{} and so on"]),
+    (lambda r: "C:\\new\\" + word(r, 8), ["saved to {}", "open {}"]),
     (
         lambda r: "",
         [
@@ -368,7 +392,7 @@ def labelled(count: int = 1500, seed: int = 1) -> list[dict[str, object]]:
                 if kind == "PHONE" and r.random() < 0.3:
                     draw, templates = local_phone, LOCAL_PHONE
                 template = r.choice(templates)
-            value = draw(r)
+            value = draw(r) if kind is None else disguised(r, draw(r), kind)
             before, _, after = template.replace("{{", "\x01").replace("}}", "\x02").partition("{}")
             if text and not text.endswith((" ", "\n")):
                 text += r.choice([" ", ". ", "\n", "; "])

@@ -40,6 +40,39 @@ def test_an_aadhaar_number_is_found_in_any_form(form):
     assert found(f"It is {form}.") == [("AADHAAR", form)]
 
 
+HIDDEN = [
+    ("CREDIT_CARD", "4111  1111  1111  1111"), ("CREDIT_CARD", "4111.1111.1111.1111"),
+    ("CREDIT_CARD", "4111\n1111 1111 1111"), ("CREDIT_CARD", "4111\u00a01111\u20111111\u20131111"),
+    ("CREDIT_CARD", "4111\u200b1111\u200b1111\u200b1111"), ("CREDIT_CARD", "４１１１ １１１１ １１１１ １１１１"),
+    ("CREDIT_CARD", "٤١١١١١١١١١١١١١١١"), ("CREDIT_CARD", "4 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1"),
+    ("AADHAAR", "2345\u00a06789\u00a00124"), ("AADHAAR", "२३४५ ६७८९ ०१२४"), ("AADHAAR", "2345  6789  0124"),
+    ("AADHAAR", "2 3 4 5 6 7 8 9 0 1 2 4"), ("EMAIL", "john＠example。com"), ("EMAIL", "jo\u200bhn@example.com"),
+    ("EMAIL", "john%40example.com"), ("IBAN", "DE89\u00a03704\u00a00044\u00a00532\u00a00130\u00a000"),
+    ("IBAN", "DE89 3704 0044 0532\n0130 00"), ("US_SSN", "531\u201121\u20117351"), ("PHONE", "+49\u00a030\u00a0901820"),
+    ("PHONE", "＋４９ 30 901820"), ("PHONE", "+49 30\n901820"), ("PAN", "ＡＢＣＰＥ1234Ｆ"),
+    ("API_KEY", "sk-abcdEFGH\u00ad1234567890abcd"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "value"), HIDDEN)
+def test_a_value_is_found_however_its_digits_and_blanks_are_written(kind, value):
+    for text in (f"It is {value}.", f"so:\n{value}\nthat is it", f'{{"a": "x\\n{value}\\ny"}}'):
+        assert [(k, v) for k, v in found(text) if k == kind] == [(kind, value)]
+
+
+def test_three_digits_behind_a_card_do_not_hide_it():
+    assert found("4111 1111 1111 1111 123") == [("CREDIT_CARD", "4111 1111 1111 1111")]
+
+
+def test_a_password_in_a_url_is_no_mail_address():
+    assert found("postgres://ann:s3cretpw@db.example/x") == [("SECRET", "s3cretpw")]
+
+
+@pytest.mark.parametrize("text", ["I'm John Doe.", "I am John Doe, hello"])
+def test_who_says_who_they_are_is_a_person(text):
+    assert found(text) == [("PERSON", "John Doe")]
+
+
 def test_digits_with_a_wrong_check_digit_are_no_number_of_a_person():
     assert found("order 2345 6789 0125, item 4111111111111112, DE88 3704 0044 0532 0130 00") == []
 
@@ -51,6 +84,8 @@ def test_digits_with_a_wrong_check_digit_are_no_number_of_a_person():
         "ISBN 978-3-161-48410-0", "order 415-555-2671", "127.0.0.1", "1,234,567.89 EUR", "2024-05-06 07:08:09",
         "your password is required", "the key is missing", "3.14159265358979", "Call me May.", "Mark my words",
         "uuid 550e8400-e29b-41d4-a716-446655440000", "0000 0000 0000 0000", "Dear Sir or Madam", "the token: forgotten",
+        "2021 2022 2024 2025", "4100\n4200\n4300\n4400", "I'm happy", "I am from Berlin", "1 2 3 4 5 6 7 8 9 10 11 12",
+        "10² m, ½, ①②③④", "MAC users abcdefabcdef", "C:\\new\\text\\run.txt", "Ω≈ç√∫ 👍🏽 ❤️ 1️⃣",
     ],
 )  # fmt: skip
 def test_what_only_looks_like_something_is_nothing(text):

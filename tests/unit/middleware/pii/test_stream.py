@@ -24,6 +24,12 @@ VALUES = [
     "hunter2!", "12 March 1980", "1980-03-12", "March 5, 1980", "12 Baker Street", "221B Baker Street, Suite 5",
     "P.O. Box 123", "Hauptstraße 12, 10115 Berlin", "John Doe", "Mary-Jane O'Neil", "Bangalore",
     "-----BEGIN RSA PRIVATE KEY-----\nMIIEabc+/=\nabcd\n-----END RSA PRIVATE KEY-----",
+    "4111\u00a01111\u20111111\u200b 1111",
+    "４１１１１１１１１１１１１１１１", "4111 1111\n1111 1111",
+    "4 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1",
+    "4111 1111 1111 1111 123", "२३४५ ६७८९ ०१२४", "2 3 4 5 6 7 8 9 0 1 2 4",
+    "DE89 3704 0044 0532\n0130 00", "john＠exa\u200bmple.com",
+    "ann%40example.com", "+49 30\n901820", "postgres://ann:s3cretpw@db.example/x",
 ]  # fmt: skip
 SAID = [
     "my name is John Doe", "Her full name is Ann", "the customer's name's John A. Doe", "User: John Doe,",
@@ -34,13 +40,15 @@ SAID = [
     "password is hunter2!", "the api key: abc123def", "secret key = 'abc123def'", "ACCESS_TOKEN=abc123def",
     "Bearer abcdefgh12345678", "your location in Bangalore", "lives in New Delhi", "moved to Rio", "city: Berlin",
     "order 415-555-2671", "version 1.2.3.4", "901820 1234 office\n", "\n030 901820 work\n",
-    "reach me on 901 82 01 23", "1 415 555 2671",
+    "reach me on 901 82 01 23", "1 415 555 2671", "I'm Ann Lee", "I am John Doe.",
+    "mac 001A2B3C4D5E", "passport C01X00T47", "aadhaar 2345\n6789 0120",
+    "mobile:\\n+49 30 901820",
 ]  # fmt: skip
 WORDS = [
     "my name is", "User:", "call me at", "phone", "born", "date of birth", "DOB:", "aadhaar", "ssn", "passport no",
     "pan card", "password is", "api_key=", "token:", "Bearer", "order", "invoice", "location in", "lives in", "Mr.",
     "Dr", "this is", "the", "and", "so", "I", "A", "12", "1984", "3.14", ",", ".", "\n", "(", ")", '"', "{", "–", "é",
-    "x", "straße", "May",
+    "x", "straße", "May", "\u200b", "\u00a0", "\\n", "I am", "my number", "mac",
 ]  # fmt: skip
 TEXT = st.lists(st.sampled_from(VALUES + SAID + WORDS), max_size=14).flatmap(
     lambda parts: st.lists(
