@@ -160,6 +160,10 @@ class Call:
         for call in self._outward():
             call.guard.mark().private = True
 
+    def mark_bound(self) -> None:
+        """Say that the result of this call means something in its thread only: no cache keeps it for another."""
+        self.guard.mark().bound = True
+
     def due_in(self, seconds: float) -> None:
         """Say that the call should have its result within ``seconds``: layers inside wait and retry no longer."""
         due = time.monotonic() + seconds

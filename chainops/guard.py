@@ -39,15 +39,17 @@ class Guard:
 class Marks:
     """What is known about the result of a call beside the result.
 
-    ``private``: it is for the user of this run alone. ``asked``: a person was asked on the way (``interrupt()``).
+    ``private``: it is for the user of this run alone. ``bound``: it means something in this thread only.
+    ``asked``: a person was asked on the way (``interrupt()``).
     ``depends``: what it depends on beside the input. ``tags``: by which a cache forgets it.
     ``notes``: the annotations so far, by layer.
     """
 
-    __slots__ = ("asked", "depends", "notes", "private", "tags")
+    __slots__ = ("asked", "bound", "depends", "notes", "private", "tags")
 
     def __init__(self) -> None:
         self.private = False
+        self.bound = False
         self.asked = False
         self.depends: dict[str, Any] = {}
         self.tags: set[str] = set()

@@ -30,6 +30,14 @@ def test_what_a_call_depends_on_is_its_own_affair():
     assert node.guard.marks is None
 
 
+def test_what_is_bound_to_a_thread_says_nothing_about_the_calls_around_it():
+    node = node_call({})
+    model = model_call(parent=node)
+    model.mark_bound()
+    assert model.guard.marks.bound
+    assert node.guard.marks is None
+
+
 def test_annotations_of_all_layers_can_be_read_by_all():
     call = node_call({})
     call.annotate("cost", micro=3)

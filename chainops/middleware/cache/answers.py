@@ -72,7 +72,10 @@ async def serve(tiers: Tiers, call: Call, entry: Entry, *, joined: bool, pace: b
 
 
 def is_private(call: Call, asked: Asked) -> bool:
-    return call.guard.marks is not None and call.guard.marks.private and not asked.user_in_key
+    marks = call.guard.marks
+    return marks is not None and (
+        (marks.private and not asked.user_in_key) or (marks.bound and not asked.thread_in_key)
+    )
 
 
 def _whose(call: Call, asked: Asked) -> str:
@@ -82,6 +85,8 @@ def _whose(call: Call, asked: Asked) -> str:
         return ""
     if marks.asked:
         return "a person was asked on the way"
+    if marks.bound and not asked.thread_in_key:
+        return "it means something in its thread only, which is not in the key"
     return "it is private to a user who is not in the key" if marks.private and not asked.user_in_key else ""
 
 

@@ -33,13 +33,15 @@ class NotCached(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A call that may be answered from the cache. ``user_in_key``: nobody else gets what is private to the user."""
+    """A call that may be answered from the cache. ``user_in_key``: nobody else gets what is private to the user.
+    ``thread_in_key``: no other thread gets it."""
 
     key: str
     parts: Mapping[str, Any] = field(repr=False)
     rule: Rule
     tags: tuple[str, ...]
     user_in_key: bool
+    thread_in_key: bool = False
 
 
 @dataclass(slots=True)
@@ -140,7 +142,7 @@ class Asking:
         all_tags = (f"graph:{call.run.graph}", *tags, *rule.tags)
         if tenant is not None:
             all_tags = (*all_tags, f"tenant:{tenant}")
-        return Asked(digest_of(parts), parts, rule, all_tags, user_in_key)
+        return Asked(digest_of(parts), parts, rule, all_tags, user_in_key, scope == "thread")
 
     def _known_code(self, runnable: Any) -> str | None:
         known = self._codes.get(id(runnable))

@@ -29,7 +29,7 @@ from chainops.middleware.pii.finding import Detector
 from chainops.middleware.pii.scanner import PatternDetector, Scanner
 from chainops.middleware.pii.scrub import Scrubber
 from chainops.middleware.pii.stream import PiiWatch
-from chainops.middleware.pii.thread import Thread, Threads
+from chainops.middleware.pii.thread import Thread, Threads, placeholders
 from chainops.middleware.pii.values import rebuild
 from chainops.store.vault import Keys, Vault
 
@@ -151,7 +151,11 @@ class Pii(Middleware):
         return Scrubber(self.scanner, self._keys, self._threads)
 
     def restore(self, value: Any, call: Call) -> Any:
-        """``value`` with the values of the call's thread in place of its placeholders; for a node that may see them."""
+        """``value`` with the values of the call's thread in place of its placeholders; for a node that may see them.
+
+        What the node makes of them is private to the user from then on: no cache gives it to others.
+        """
+        call.mark_private()
         return rebuild(value, self._threads.of(call.run).restore)
 
     def close(self) -> None:
@@ -186,14 +190,21 @@ class Pii(Middleware):
 
         def wrap(original: Handler) -> Handler:
             async def engine(inner: Any) -> Any:
+                given = inner.input
                 if plain:
                     field = "args" if isinstance(inner, ToolCall) else "input"
-                    inner = inner.replace(**{field: rebuild(inner.input, thread.restore)})
-                result = await self._unless_it_fails(call, thread, original(inner))
-                return await self._clean(call, thread, result)
+                    inner = inner.replace(**{field: rebuild(given, thread.restore)})
+                result = await self._unless_it_fails(call, thread, given, original(inner))
+                result = await self._clean(call, thread, result)
+                _bind(call, thread, given, result)
+                return result
 
             return engine
 
+        if plain and (values := {p: thread.value(p) for p in placeholders(call.input)}):
+            # a cache inside sees placeholders, the tool does not: equal ones may stand for other values elsewhere
+            macs = {p: self._keys.mac("cache", value).hex() for p, value in values.items() if value is not None}
+            call.depends(self.name, macs)
         call.at_engine(self.name, wrap)
         return await call_next(call)
 
@@ -205,8 +216,9 @@ class Pii(Middleware):
                 watch = PiiWatch(self.scanner, thread.placeholder, thread.known())
                 stream = GatedStream(inner.emit, watch)
                 answered = original(inner.replace(emit=stream))
-                result: ModelResult = await self._unless_it_fails(call, thread, answered)
+                result: ModelResult = await self._unless_it_fails(call, thread, inner.messages, answered)
                 message = await self._answer(call, thread, watch, result.message)
+                _bind(call, thread, inner.messages, message)
                 await stream.end(message)
                 return result if message is result.message else result.replace(message=message)
 
@@ -214,7 +226,7 @@ class Pii(Middleware):
 
         return wrap
 
-    async def _unless_it_fails(self, call: Call, thread: Thread, result: Awaitable[Any]) -> Any:
+    async def _unless_it_fails(self, call: Call, thread: Thread, given: Any, result: Awaitable[Any]) -> Any:
         """The result; an error, which LangGraph keeps in its checkpoints, says the same with placeholders."""
         try:
             return await result
@@ -222,6 +234,7 @@ class Pii(Middleware):
             said = _said(error)
             if (cleaned := await self._clean(call, thread, said)) is not said:
                 _say(error, cleaned)
+                _bind(call, thread, given, cleaned)
             raise
 
     async def _answer(self, call: Call, thread: Thread, watch: PiiWatch, message: AIMessage) -> AIMessage:
@@ -254,6 +267,12 @@ class Pii(Middleware):
                 await asyncio.to_thread(_keep, thread, new)
             call.annotate("pii", found=dict(Counter(kind for kind, _ in new)))
         return rebuild(value, lambda text, field: text if text in done else thread.clean(text, field))
+
+
+def _bind(call: Call, thread: Thread, given: Any, result: Any) -> None:
+    """A result with placeholders that its input has not is for this thread: elsewhere they stand for other values."""
+    if any(thread.value(p) is not None for p in placeholders(result) - placeholders(given)):
+        call.mark_bound()
 
 
 def _keep(thread: Thread, new: Sequence[tuple[str, str]]) -> None:

@@ -6,14 +6,16 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
+from typing import Any
 
 from chainops.calls import RunContext
 from chainops.middleware.pii.finding import Finding, resolve
 from chainops.middleware.pii.known import Known
 from chainops.middleware.pii.scanner import Scanner
+from chainops.middleware.pii.values import rebuild
 from chainops.store.vault import Vault
 
-__all__ = ["PLACEHOLDER", "Thread", "Threads"]
+__all__ = ["PLACEHOLDER", "Thread", "Threads", "placeholders"]
 
 PLACEHOLDER = re.compile(r"<[A-Z][A-Z_]{1,30}_\d{1,7}>")
 REMEMBERED = 4096
@@ -72,6 +74,10 @@ class Thread:
     def lookup(self, value: str) -> str | None:
         """What stands for a value, where it is known."""
         return self._placeholders.get(value)
+
+    def value(self, placeholder: str) -> str | None:
+        """What a placeholder stands for; None where it is none of this thread."""
+        return self._values.get(placeholder)
 
     def restore(self, text: str, field: str = "") -> str:
         """The text with the values of this thread in place of its placeholders."""
@@ -150,6 +156,19 @@ class Thread:
                     self._known.add(name, kind)
         self._version += 1
         self._cleaned = {}
+
+
+def placeholders(value: Any) -> set[str]:
+    """All placeholders in the texts of a value."""
+    found: set[str] = set()
+
+    def note(text: str, field: str) -> str:
+        if "<" in text:
+            found.update(PLACEHOLDER.findall(text))
+        return text
+
+    rebuild(value, note)
+    return found
 
 
 class Threads:

@@ -238,7 +238,7 @@ class SemanticCache(Middleware):
         message = result.message
         cut = message.response_metadata.get("finish_reason") not in (None, "stop", "end_turn")
         marks = call.guard.marks
-        if message.tool_calls or not result.text.strip() or cut or (marks is not None and marks.asked):
+        if message.tool_calls or not result.text.strip() or cut or (marks is not None and (marks.asked or marks.bound)):
             return
         answer = (await self.embedder.embed([result.text]))[0]
         if mode == "shadow" and match is not None and not match.same:
