@@ -1,16 +1,20 @@
-"""Many calls at once: ``ChatLlama`` against a lock around ``Llama`` and against servers, as ratios, all in one run.
+"""Many calls at once: ``ChatLlama`` against a lock around ``Llama`` and against servers, as ratios, all in one
+run.
 
-``python tests/bench/bench_engine.py [--size 26MB | --model FILE] [--rounds 3] [--calls 1 4 8 16 32] [--server ...]``.
-Models have random weights and are made on the spot. Every round runs all sides, in turn, on the same prompts, with one
-thread each; a ratio is the median over rounds of side / lock of that round. Above 1 is better; for the time to the
-first token below 1 is. A round makes twice as many calls as run at once.
+``python tests/bench/bench_engine.py [--size 26MB | --model FILE] [--rounds 3] [--calls 1 4 8 16 32] [--native
+PROGRAM] [--python-server]``. Models have random weights and are made on the spot. Every round runs all sides, in
+turn, on the same prompts, with one thread each; a ratio is the median over rounds of side / lock of that round.
+Above 1 is better; for the time to the first token below 1 is. A round makes twice as many calls as run at once.
 
 Workloads: *unique*: prompts of about 110 tokens that share a few, 32 tokens of answer. *cold* and *warm*: an agent,
-about 440 tokens of system prompt that all calls share and 26 of their own, 16 tokens of answer; *cold*: nobody has seen
-the system prompt; *warm*: the calls before had it.
+about 440 tokens of system prompt that all calls share and 26 of their own, 16 tokens of answer; *cold*: nobody has
+seen the system prompt; *warm*: the calls before had it.
 
-Sides: ``unified`` and ``partitioned`` (the two layouts of ``ChatLlama``), ``lock``, and each ``--server NAME=COMMAND``:
-a program that serves OpenAI's HTTP interface; ``{model}``, ``{port}``, ``{calls}``, ``{cells}`` in it are filled in.
+Sides: ``unified`` and ``partitioned`` (the two layouts of ``ChatLlama``), ``lock``; ``native`` and ``native kvu``:
+the ``llama-server`` of ``--native`` (``llama_server.py`` builds it), in its two layouts, with as many slots;
+``python server``: ``llama_cpp.server``, if asked for; and each ``--server NAME=COMMAND``: a program that serves
+OpenAI's HTTP interface, where ``{model}``, ``{port}``, ``{calls}``, ``{cells}`` and ``{window}`` are filled in.
+``bench_engine_bars.py`` measures what the project promises.
 """
 
 from __future__ import annotations
@@ -18,40 +22,19 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import random
-import shlex
-import socket
 import statistics
 import string
-import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import httpx
+from engine_sides import Messages, Side, open_sides
 from random_model import SIZES, write_random_model
 
-from chainops.engines.llama import ChatLlama
-from chainops.engines.llama.request import Ask
-from chainops.engines.llama.sampling import Sampling
-
-WINDOW = 640
 ANSWER = {"unique": 32, "cold": 16, "warm": 16}
-Messages = list[dict[str, str]]
-
-
-class Side(Protocol):
-    """Something that answers. ``cpu_s``: processor seconds so far; ``decode_s``: those inside llama.cpp, if known."""
-
-    decode_s: float
-
-    def ask(self, messages: Messages, tokens: int) -> AsyncIterator[int]: ...
-    def cpu_s(self) -> float: ...
-    def close(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -80,127 +63,6 @@ def prompts(workload: str, round_number: int, count: int) -> list[Messages]:
         ]
         for n in range(count)
     ]
-
-
-class Engine:
-    """ChatLlama's session; counts the processor time of its decodes."""
-
-    def __init__(self, path: Path, parallel: int, layout: Any, *, flash: bool) -> None:
-        self.model = ChatLlama(
-            model_path=path,
-            n_ctx=WINDOW,
-            n_parallel=parallel,
-            n_threads=1,
-            probe=False,
-            flash_attn=flash,
-            kv_layout=layout,
-        )
-        self.session = self.model.session
-        self.session.token_ids("load it")
-        self.decode_s = 0.0
-        native = self.session._loaded.native  # type: ignore[union-attr]
-        decode = native.decode
-
-        def timed() -> int:
-            began = time.thread_time()
-            try:
-                return decode()
-            finally:
-                self.decode_s += time.thread_time() - began
-
-        native.decode = timed  # type: ignore[method-assign]
-
-    async def ask(self, messages: Messages, tokens: int) -> AsyncIterator[int]:
-        async for event in self.session.stream(Ask(messages=messages, max_tokens=tokens, sampling=Sampling())):
-            yield 0 if isinstance(event, str) else event.completion_tokens
-
-    def cpu_s(self) -> float:
-        return time.process_time()
-
-    def close(self) -> None:
-        self.model.close()
-
-
-class Locked:
-    """What people do with ``Llama``: one call at a time, each stream pumped out of a thread."""
-
-    def __init__(self, path: Path, *, flash: bool) -> None:
-        from llama_cpp import Llama
-
-        self.llama = Llama(
-            str(path), n_ctx=WINDOW, n_batch=512, n_threads=1, n_threads_batch=1, verbose=False, flash_attn=flash
-        )
-        self.lock = asyncio.Lock()
-        self.decode_s = 0.0
-
-    async def ask(self, messages: Messages, tokens: int) -> AsyncIterator[int]:
-        queue: asyncio.Queue[Any] = asyncio.Queue()
-        loop = asyncio.get_running_loop()
-
-        def pump() -> None:
-            for chunk in self.llama.create_chat_completion(messages, max_tokens=tokens, temperature=0.0, stream=True):
-                loop.call_soon_threadsafe(queue.put_nowait, chunk)
-            loop.call_soon_threadsafe(queue.put_nowait, None)
-
-        async with self.lock:
-            task = asyncio.create_task(asyncio.to_thread(pump))
-            while (chunk := await queue.get()) is not None:
-                reason = chunk["choices"][0]["finish_reason"]
-                if chunk["choices"][0]["delta"].get("content") is not None:
-                    yield 0
-            await task
-        yield tokens if reason == "length" else 0
-
-    def cpu_s(self) -> float:
-        return time.process_time()
-
-    def close(self) -> None:
-        self.llama.close()
-
-
-class Server:
-    """A program with OpenAI's HTTP interface on a port of this machine. Its processor time is that of its process."""
-
-    def __init__(self, command: str, path: Path, calls: int) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        filled = command.format(model=path, port=port, calls=calls, cells=WINDOW * calls)
-        self.process = subprocess.Popen(shlex.split(filled), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self.decode_s = 0.0
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)  # servers close idle ones
-        self.client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=600, limits=limits)
-        end = time.monotonic() + 120
-        while True:
-            try:
-                if httpx.get(f"http://127.0.0.1:{port}/v1/models").status_code == 200:
-                    return
-            except httpx.HTTPError:
-                pass
-            if time.monotonic() > end or self.process.poll() is not None:
-                raise SystemExit(f"The server does not answer: {filled}")
-            time.sleep(0.2)
-
-    async def ask(self, messages: Messages, tokens: int) -> AsyncIterator[int]:
-        body = {"messages": messages, "max_tokens": tokens, "temperature": 0, "stream": True, "model": "m"}
-        reason = ""
-        async with self.client.stream("POST", "/v1/chat/completions", json=body) as answer:
-            async for line in answer.aiter_lines():
-                if not line.startswith("data: {"):
-                    continue
-                choice = (json.loads(line[6:]).get("choices") or [{}])[0]
-                reason = choice.get("finish_reason") or reason
-                if (choice.get("delta") or {}).get("content"):
-                    yield 0
-        yield tokens if reason == "length" else 0
-
-    def cpu_s(self) -> float:
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def close(self) -> None:
-        self.process.terminate()
-        self.process.wait()
 
 
 async def measure(side: Side, batch: list[Messages], calls: int, tokens: int) -> Measured:
@@ -273,6 +135,8 @@ def main() -> None:
     parser.add_argument("--workloads", nargs="+", choices=list(ANSWER), default=list(ANSWER))
     parser.add_argument("--layouts", nargs="+", default=["unified", "partitioned"])
     parser.add_argument("--server", action="append", default=[], metavar="NAME=COMMAND")
+    parser.add_argument("--native", type=Path, metavar="PROGRAM", help="llama-server")
+    parser.add_argument("--python-server", action="store_true", help="llama_cpp.server, too")
     parser.add_argument("--flash", action="store_true", help="flash attention, for ChatLlama and Llama")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -280,11 +144,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = options.model or write_random_model(Path(folder) / "random.gguf", options.size)
         print(f"{path.stat().st_size / 1e6:.1f} MB, {options.rounds} rounds, calls at once: {options.calls}")
-        sides: dict[str, Side] = {"lock": Locked(path, flash=options.flash)}
-        sides |= {name: Engine(path, most, name, flash=options.flash) for name in options.layouts}
-        for server in options.server:
-            name, _, command = server.partition("=")
-            sides[name] = Server(command, path, most)
+        sides = open_sides(
+            path,
+            most,
+            layouts=options.layouts,
+            servers=options.server,
+            native=options.native,
+            python_server=options.python_server,
+            flash=options.flash,
+        )
         try:
             rows = asyncio.run(compare(sides, options.calls, options.rounds, options.workloads))
         finally:

@@ -20,9 +20,11 @@ import json
 from chainops.engines.llama.library import GPU_KINDS, devices, library, library_version
 lib = library()
 print(json.dumps({"version": library_version(), "info": lib.llama_print_system_info().decode().strip(),
-                  "gpus": [d.name for d in devices() if d.kind in GPU_KINDS],
+                  "gpus": [f"{d.name} ({d.free >> 20:,} of {d.total >> 20:,} MiB free)"
+                           for d in devices() if d.kind in GPU_KINDS],
                   "offload": bool(lib.llama_supports_gpu_offload())}))
 """
+GPU_BUILDS = 'CMAKE_ARGS="-DGGML_CUDA=on" builds for NVIDIA, -DGGML_VULKAN=on for others, -DGGML_METAL=on for Apple.'
 BUILD = "chainops docs howto/install says how it is built; CMAKE_ARGS=-DGGML_NATIVE=OFF for machines that differ."
 
 
@@ -46,7 +48,7 @@ def llama() -> Iterator[Finding]:
         yield Finding("llama.cpp", "GPU", "ok", ", ".join(told["gpus"]))
     else:
         detail = "built with GPU support, but there is no device" if told["offload"] else "built for the CPU only"
-        yield Finding("llama.cpp", "GPU", "absent", detail, 'CMAKE_ARGS="-DGGML_CUDA=on" builds for NVIDIA.')
+        yield Finding("llama.cpp", "GPU", "absent", detail, GPU_BUILDS)
 
 
 def model_files(settings: Settings) -> Iterator[Finding]:

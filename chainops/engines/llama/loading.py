@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from chainops.engines.llama.context import ContextOptions
+from chainops.engines.llama.gpu import GpuLayers, gpu_layers, warn_once
 from chainops.engines.llama.model_file import ModelFile, check_model_file
 from chainops.engines.llama.native import Native
 from chainops.engines.llama.probe import ensure_probed
@@ -41,7 +42,7 @@ class ModelOptions:
         n_draft: guessed tokens that a step may check.
         draft_model: absolute path of a small model that guesses; empty: none.
         n_threads: None: 1 for files below 100 MB, else as many as there are cores.
-        n_gpu_layers: layers on the GPU; -1: all.
+        n_gpu_layers: layers on the GPU; -1: all; "auto": as many as fit there.
         flash_attn: use flash attention.
         kv_layout: see :class:`~chainops.engines.llama.room.Room`; "auto": cells of their own where the memory allows.
         kv_type: how keys and values are stored.
@@ -61,7 +62,7 @@ class ModelOptions:
     n_draft: int = 0
     draft_model: str = ""
     n_threads: int | None = None
-    n_gpu_layers: int = 0
+    n_gpu_layers: GpuLayers = "auto"
     flash_attn: bool = False
     kv_layout: Layout = "auto"
     kv_type: str = "f16"
@@ -93,14 +94,22 @@ def load(options: ModelOptions, make_room: Callable[[int], None] = lambda _need:
         make_room: is told how many bytes will be taken before they are, and may refuse.
 
     Raises:
-        SetupError: any code that begins with ``setup.model``, ``setup.gpu``, ``setup.chat_template``,
+        SetupError: any code that begins with ``setup.model``, ``setup.chat_template``,
             ``setup.llama_library``.
         MissingExtra: llama-cpp-python is not installed.
     """
     file = check_model_file(options.path, sha256=options.sha256)
     n_ctx = options.n_ctx or min(file.trained_context, DEFAULT_CONTEXT)
-    layers = file.number("block_count") + 1
-    on_gpu = 1.0 if options.n_gpu_layers < 0 else min(options.n_gpu_layers / layers, 1.0)
+    layers = gpu_layers(
+        file,
+        options.n_gpu_layers,
+        n_ctx=n_ctx,
+        sequences=options.n_parallel,
+        n_batch=options.n_batch,
+        kv_type=options.kv_type,
+        flash_attn=options.flash_attn,
+    )
+    on_gpu = 1.0 if layers < 0 else min(layers / (file.number("block_count") + 1), 1.0)
     room = plan_room(
         file,
         n_ctx=n_ctx,
@@ -124,7 +133,7 @@ def load(options: ModelOptions, make_room: Callable[[int], None] = lambda _need:
         n_kept=room.n_kept,
         n_cells=room.n_cells,
         n_threads=options.n_threads or threads_for(file),
-        n_gpu_layers=options.n_gpu_layers,
+        n_gpu_layers=layers,
         flash_attn=options.flash_attn,
         unified=room.unified,
         kv_type=options.kv_type,
@@ -132,7 +141,13 @@ def load(options: ModelOptions, make_room: Callable[[int], None] = lambda _need:
     )
     small = _draft_file(options.draft_model, file) if options.draft_model else None
     make_room(room.need + (0 if small is None else _draft_need(small, context)))
-    native = Native(Path(options.path), context)
+    try:
+        native = Native(Path(options.path), context)
+    except SetupError as error:
+        if not layers:
+            raise
+        warn_once(f"{file.path.name} runs on the processor: it cannot be loaded onto the GPU ({error.message})")
+        return load(replace(options, n_gpu_layers=0), make_room)
     draft = None
     if small is not None:
         cells = replace(context, n_cells=0, n_kept=0, unified=False, kv_type="f16", n_draft=0)

@@ -30,7 +30,7 @@ class Native:
     """One model and one context of many sequences.
 
     Raises:
-        SetupError: codes ``setup.model_load``, ``setup.model_context``, ``setup.gpu``.
+        SetupError: codes ``setup.model_load``, ``setup.model_context``.
     """
 
     def __init__(self, path: Path, options: ContextOptions) -> None:
@@ -39,12 +39,6 @@ class Native:
         self._model: Any = None
         self._context: Any = None
         self._abort_flag = ctypes.create_string_buffer(2)
-        if options.n_gpu_layers and not lib.llama_supports_gpu_offload():
-            raise SetupError(
-                f"n_gpu_layers={options.n_gpu_layers}, but this build of llama-cpp-python has no GPU support",
-                hint="Set n_gpu_layers=0, or install a build with CUDA, Metal or Vulkan (see the local-model page).",
-                code="setup.gpu",
-            )
         with library_log(lib).recording(lib):
             try:
                 self._open(path)

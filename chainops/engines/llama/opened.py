@@ -6,7 +6,7 @@ import asyncio
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from langchain_core.language_models import BaseChatModel
 from pydantic import Field, PrivateAttr, model_validator
@@ -76,8 +76,9 @@ class Opened(BaseChatModel):
     n_threads: int | None = Field(default=None, ge=1, le=1024)
     """The most threads that compute; one while other work slows them down. None: 1 for files below 100 MB, else one per
     core."""
-    n_gpu_layers: int = Field(default=0, ge=-1)
-    """Layers on the GPU; -1: all. Refused if the installed llama-cpp-python has no GPU support."""
+    n_gpu_layers: Annotated[int, Field(ge=-1)] | Literal["auto"] = "auto"
+    """Layers on the GPU; -1: all; "auto": as many as fit there. The processor computes the others, and all where the
+    build has no GPU support or finds no device; that is said once, in the log."""
     flash_attn: bool = False
     """Use flash attention. It can change an answer, so it is never decided automatically."""
     kv_layout: Layout = "auto"

@@ -289,14 +289,52 @@ async def test_a_timeout_counts_the_time_of_waiting_for_others(chain: Chain) -> 
     await running.aclose()
 
 
-def test_layers_on_a_gpu_are_refused_by_a_build_without_one(chain: Chain) -> None:
+@pytest.mark.parametrize("layers", [1, -1])
+def test_a_build_without_a_gpu_computes_on_the_processor_and_says_so_once(
+    chain: Chain, caplog: pytest.LogCaptureFixture, layers: int
+) -> None:
+    from chainops.engines.llama import gpu
     from chainops.engines.llama.library import library
 
     if library().llama_supports_gpu_offload():
         pytest.skip("this build of llama-cpp-python has GPU support")
-    with pytest.raises(SetupError, match="no GPU support") as caught:
-        chain(HELLO, n_gpu_layers=1).invoke("hi")
-    assert caught.value.code == "setup.gpu"
+    gpu.warn_once.cache_clear()
+    model = chain(HELLO, n_gpu_layers=layers)
+    assert model.invoke("hi").content == "Hello world!"
+    model.session.unload().result(10)
+    assert model.invoke("hi").content == "Hello world!"
+    said = [record.getMessage() for record in caplog.records if "runs on the processor" in record.getMessage()]
+    assert len(said) == 1
+    assert "has no GPU support" in said[0]
+    caplog.clear()
+    assert chain(HELLO).invoke("hi").content == "Hello world!"
+    assert not [record for record in caplog.records if "runs on the processor" in record.getMessage()]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "can", "free", "fitting", "layers", "problem"),
+    [
+        ("auto", False, None, 0, 0, ""),
+        ("auto", True, None, 0, 0, "no device"),
+        ("auto", True, 1000, 0, 0, "no layer fits"),
+        ("auto", True, 1000, 7, 7, ""),
+        ("auto", True, 1000, -1, -1, ""),
+        (5, False, None, 0, 0, "no GPU support"),
+        (5, True, None, 0, 0, "no device"),
+        (5, True, 1000, 0, 5, ""),
+        (-1, True, 1000, 0, -1, ""),
+        (0, True, 1000, 0, 0, ""),
+    ],
+)
+def test_layers_go_to_the_gpu_as_wanted_and_as_they_fit(
+    wanted: Any, can: bool, free: int | None, fitting: int, layers: int, problem: str
+) -> None:
+    from chainops.engines.llama.gpu import choose_layers
+
+    chosen, said = choose_layers(wanted, can=can, free=free, fitting=fitting)
+    assert chosen == layers
+    assert problem in said
+    assert bool(problem) == bool(said)
 
 
 def test_a_context_that_cannot_fit_is_refused_before_it_is_allocated(
