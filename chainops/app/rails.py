@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chainops.errors import SetupError
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from chainops.embedding import Embedder
     from chainops.middleware.rails import Rail, Rails
     from chainops.middleware.rails.nemo import Dialog
+    from chainops.store.cache import Tiers
 
 __all__ = ["build", "jailbreak"]
 
@@ -31,13 +33,11 @@ def build(settings: Settings, model: BaseChatModel | None = None) -> Rails:
 
     section = settings.rails
     if model is None and section.model is not None:
-        from chainops.engines.llama import ChatLlama
-
-        model = ChatLlama(model_path=str(section.model))
+        model = _local(section.model)
     dialog = _dialog(settings, model)
     rails = [*_own(settings), *_nemo(settings, model, needed=dialog is None)]
     if section.jailbreak:
-        rails.append(jailbreak(settings, rails))
+        rails.append(jailbreak(settings, rails, model))
     rails += _learned(settings)
     names = {rail.name for rail in rails}
     if unknown := [name for name in section.policy if name not in names]:
@@ -110,8 +110,12 @@ def _embedder(settings: Settings) -> Embedder:
     return embedder
 
 
-def jailbreak(settings: Settings, others: Sequence[Rail] = ()) -> Rail:
-    """The jailbreak rail with the application's embedder; ``others`` has the one that gives a second opinion.
+def jailbreak(settings: Settings, others: Sequence[Rail] = (), model: BaseChatModel | None = None) -> Rail:
+    """The jailbreak rail with the application's embedder.
+
+    Args:
+        others: among them the one that gives a second opinion.
+        model: gives it where no rail is named: NeMo's ``self check input``, else ``SelfCheck``.
 
     Raises:
         SetupError: there is no embedder (``setup.embedder_missing``), or no such other rail (``setup.rail``).
@@ -126,8 +130,28 @@ def jailbreak(settings: Settings, others: Sequence[Rail] = ()) -> Rail:
             hint=f"Rails: {', '.join(rail.name for rail in others) or 'none'}.",
             code="setup.rail",
         )
+    if second is None and model is not None:
+        from chainops.middleware.rails.self_check import SelfCheck
+
+        second = next((rail for rail in others if rail.name.startswith("self check input")), None)
+        second = second or SelfCheck(model, timeout_s=section.timeout_s)
     options = _options(settings, "jailbreak") | {"flag": section.jailbreak_flag, "block": section.jailbreak_block}
     return Jailbreak(embedder, second=second, **options)
+
+
+def _local(file: Path) -> BaseChatModel:
+    from chainops.engines.llama import ChatLlama
+
+    return ChatLlama(model_path=str(file))
+
+
+def _cache(settings: Settings) -> Tiers | None:
+    """The application's cache, where it has one, for what guard models answered."""
+    if "cache" not in settings.pipeline.middleware:
+        return None
+    from chainops.store.cache import open_tiers
+
+    return open_tiers(settings.cache.directory if settings.cache.on_disk else None, early=0)
 
 
 def _dialog(settings: Settings, model: BaseChatModel | None) -> Dialog | None:
@@ -147,8 +171,16 @@ def _nemo(settings: Settings, model: BaseChatModel | None, *, needed: bool) -> l
         return []
     from chainops.middleware.rails.nemo import nemo_rails
 
+    models = {kind: _local(file) for kind, file in section.models.items()}
     try:
-        found = nemo_rails(section.config, model=model, on_error=section.on_error, timeout_s=section.timeout_s)
+        found = nemo_rails(
+            section.config,
+            model=model,
+            models=models,
+            cache=_cache(settings) if models else None,
+            on_error=section.on_error,
+            timeout_s=section.timeout_s,
+        )
     except SetupError as error:
         if needed or error.code != "setup.rails_empty":
             raise

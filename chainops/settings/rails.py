@@ -20,12 +20,16 @@ class RailsSettings(Section):
     config: Path | None = Field(default=None, description="A NeMo Guardrails folder with a config.yml.")
     dialog: bool = Field(default=True, description="Run the folder's dialog rails, where it has any; embedder.")
     model: Path | None = Field(default=None, description="A GGUF file: what self-checks and dialog rails ask.")
+    models: dict[str, Path] = Field(default_factory=dict, description="GGUF files by NeMo's type of guard model.")
     deny: tuple[str, ...] = Field(default=(), description="Words and phrases that must not occur; the rail 'deny'.")
     patterns: dict[str, str] = Field(default_factory=dict, description="Regular expressions by category: 'patterns'.")
     jailbreak: bool = Field(default=False, description="The rail 'jailbreak'; needs an embedder.")
     jailbreak_flag: float | None = Field(default=None, ge=0, le=1, description="Score to flag from; else calibrated.")
     jailbreak_block: float | None = Field(default=None, ge=0, le=1, description="Score to block from; else calibrated.")
-    second_opinion: str | None = Field(default=None, description="The rail that is asked about borderline texts.")
+    second_opinion: str | None = Field(
+        default=None,
+        description="The rail that is asked about borderline texts; else a self-check where there is a model.",
+    )
     indirect_injection: bool = Field(default=False, description="The rail for tool results and documents; embedder.")
     toxicity: bool = Field(default=False, description="The stand-in 'toxicity'; better with an embedder.")
     classifiers: dict[str, Path] = Field(

@@ -6,6 +6,7 @@ from chainops.middleware.rails.judge import Ruling
 from chainops.middleware.rails.middleware import Rails
 from chainops.middleware.rails.patterns import DenyList, PatternRail
 from chainops.middleware.rails.rail import Rail, Subject
+from chainops.middleware.rails.self_check import SelfCheck
 from chainops.middleware.rails.strikes import Strikes
 from chainops.middleware.rails.verdict import ALLOW, RailBlocked, Verdict
 
@@ -19,6 +20,7 @@ __all__ = [
     "RailBlocked",
     "Rails",
     "Ruling",
+    "SelfCheck",
     "Strikes",
     "Subject",
     "Verdict",

@@ -233,6 +233,7 @@ class Rails(Middleware):
                 await call.emit(result.as_chunk())
             return result
         except RailBlocked as error:
+            error.retract = stream.shown
             report.blocked(error)
             raise
         finally:

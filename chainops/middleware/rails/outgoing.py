@@ -98,9 +98,16 @@ class Stream:
     """The ``emit`` for the chunks of one answer: gates one after the other, then sentences."""
 
     def __init__(self, how: Outgoing, emit: Emit, judge: Judged) -> None:
-        self.sentences = Sentences(emit, judge, cut=how.cut) if how.sentences is not None else None
         self.gates: list[GatedStream] = []
-        out: Emit = emit if self.sentences is None else self.sentences
+        self.shown: str | None = None  # the id of the message of which something has left
+
+        async def leave(chunk: Any) -> None:
+            if self.shown is None and _said(chunk):
+                self.shown = str(chunk.id or "")
+            await emit(chunk)
+
+        self.sentences = Sentences(leave, judge, cut=how.cut) if how.sentences is not None else None
+        out: Emit = leave if self.sentences is None else self.sentences
         for watch in reversed(how.watches or [_Pass()]):
             gate = GatedStream(out, watch)
             self.gates.insert(0, gate)

@@ -41,7 +41,10 @@ class Report:
 
     def blocked(self, error: RailBlocked) -> None:
         """Say that the call was refused."""
-        self.call.annotate("rails", blocked={"rail": error.rail, "category": error.category, "place": error.place})
+        found = {"rail": error.rail, "category": error.category, "place": error.place}
+        if error.retract is not None:
+            found["retract"] = error.retract
+        self.call.annotate("rails", blocked=found)
 
     def asked(self, subject: Subject) -> None:
         """Remember, for this call and those around it up to the node, that a person approved the text."""

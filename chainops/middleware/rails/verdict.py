@@ -57,8 +57,10 @@ class RailBlocked(Blocked):
         rail: which one. reason: why, for people. category: what it found.
         place: where: ``input``, ``output``, ``tool_call``, ``tool_result`` or ``retrieval``.
         failed: the rail could not judge (error, timeout), and so it refused.
+        retract: id of the message of which a part has left in a stream, and which must be taken back; else None.
     """
 
+    retract: str | None = None
     default_code: ClassVar[str] = "rails.blocked"
 
     def __init__(self, rail: str, reason: str, category: str, *, place: Place, failed: bool = False) -> None:
@@ -72,7 +74,8 @@ class RailBlocked(Blocked):
         self.rail, self.reason, self.category, self.place, self.failed = rail, reason, category, place, failed
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (self.rail, self.reason, self.category, self.place, self.failed)
+        state = {"retract": self.retract}
+        return _rebuild, (self.rail, self.reason, self.category, self.place, self.failed), state
 
 
 def _rebuild(rail: str, reason: str, category: str, place: Place, failed: bool) -> RailBlocked:

@@ -10,6 +10,7 @@ from chainops.errors import SetupError
 from chainops.middleware.rails.jailbreak.head import WEIGHTS, Head, load_head, windows
 from chainops.middleware.rails.jailbreak.many_shot import turns_within
 from chainops.middleware.rails.jailbreak.signs import SIGNS, signs
+from chainops.middleware.rails.jailbreak.threads import Threads
 from chainops.middleware.rails.jailbreak.views import views
 from chainops.middleware.rails.rail import Rail, Subject
 from chainops.middleware.rails.verdict import ALLOW, Place, Policy, Verdict
@@ -43,7 +44,8 @@ class Jailbreak(Rail):
         weights: a file of the training script.
         many_shot: exchanges within one message from which on it is blocked.
         second: asked about borderline texts, for example NeMo's ``self check input``; its verdict counts.
-        turns: the last turns of a person that are scored together, against attacks in pieces; 1: each alone.
+        turns: the last turns of a person that are scored together, against attacks in pieces; 1: each alone. A score is
+            kept per thread as well: from twice ``block`` on, a turn is flagged though none alone was.
 
     Raises:
         SetupError: ``setup.rail``: thresholds that are none, or weights of another embedder.
@@ -68,6 +70,7 @@ class Jailbreak(Rail):
         options.setdefault("timeout_s", 30.0)
         super().__init__(name, **options)
         self.embedder, self.second, self.many_shot, self.turns = embedder, second, many_shot, turns
+        self._threads = Threads(turns)
         self.head: Head = load_head(weights or WEIGHTS / "jailbreak.npz")
         self.flag = self.head.flag if flag is None else flag
         self.block = self.head.block if block is None else block
@@ -92,6 +95,10 @@ class Jailbreak(Rail):
         best = await self.score(subject.text)
         over = await self._together(subject) if best.score < self.flag else None
         verdict = self._verdict(over or best, "multi_turn" if over else "jailbreak")
+        kept = self._kept(subject, best.score)
+        if verdict.decision == "allow" and kept >= 2 * self.block:
+            reason = f"the turns of this thread add up to {kept:.2f}"
+            verdict = Verdict("block", reason, "multi_turn", score=best.score, policy="flag")
         if verdict.policy == "flag" and self.second is not None:
             return await self._second(subject, verdict)
         return verdict
@@ -116,11 +123,23 @@ class Jailbreak(Rail):
 
     async def _together(self, subject: Subject) -> Reading | None:
         """The last turns of the person as one text, where there are several; None when they are harmless too."""
-        before = [text for role, text in subject.talk if role == "user"][-(self.turns - 1) :] if self.turns > 1 else []
-        if not before or subject.place != "input":
+        if self.turns < 2 or subject.place != "input":
+            return None
+        before = [text for role, text in subject.talk if role == "user"]
+        if not before and subject.call is not None and subject.call.thread:
+            before = self._threads.before(subject.call.thread, subject.text)
+        before = before[-(self.turns - 1) :]
+        if not before:
             return None
         found = await self.score("\n".join([*before, subject.text]))
         return found if found.score >= self.block else None
+
+    def _kept(self, subject: Subject, score: float) -> float:
+        """The score that is kept for the thread, with this turn."""
+        thread = None if subject.call is None else subject.call.thread
+        if self.turns < 2 or subject.place != "input" or not thread:
+            return 0.0
+        return self._threads.add(thread, subject.text, score)
 
     def _verdict(self, best: Reading, category: str) -> Verdict:
         if best.score < self.flag:

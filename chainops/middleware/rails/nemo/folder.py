@@ -113,4 +113,5 @@ def _compiled(
     asks = traps.flow(nemo, rail, output, dependencies, path)
     places: Sequence[Place] = ("output", "tool_call") if output else ("input", "tool_result", "retrieval")
     rewrites = rail.transform_target is not None
-    return NemoRail(flow, rail, output=output, asks=asks, rewrites=rewrites, places=places, **options)
+    clean = traps.clean(nemo, rail, output, dependencies.config)
+    return NemoRail(flow, rail, output=output, asks=asks, rewrites=rewrites, clean=clean, places=places, **options)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from chainops.middleware.rails.rail import Rail, Subject
@@ -20,17 +20,30 @@ class NemoRail(Rail):
         compiled: what NeMo's ``compile_rail`` gave.
         asks: it calls a model, so that it gets a span, a timeout, and is run beside others.
         rewrites: it can rewrite the text, so it runs in order.
+        clean: says of a text that the flow would allow it; only the others go through NeMo.
     """
 
-    def __init__(self, name: str, compiled: Any, *, output: bool, asks: bool, rewrites: bool, **options: Any) -> None:
+    def __init__(
+        self,
+        name: str,
+        compiled: Any,
+        *,
+        output: bool,
+        asks: bool,
+        rewrites: bool,
+        clean: Callable[[str], bool] | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(name, **options)
-        self.compiled, self.output = compiled, output
+        self.compiled, self.output, self.clean = compiled, output, clean
         self.waits = asks  # type: ignore[misc]  # of this rail, not of the class
         self.rewrites = rewrites  # type: ignore[misc]
         self.local = not asks  # type: ignore[misc]
 
     async def check(self, subject: Subject) -> Verdict:
         """What the flow decides, with its model calls in the details."""
+        if self.clean is not None and self.clean(subject.text):
+            return ALLOW
         talk = [{"role": role, "content": text} for role, text in subject.talk if role in ("user", "assistant")]
         if self.output and subject.place in ("output", "tool_call"):
             if not any(m["role"] == "user" for m in talk):

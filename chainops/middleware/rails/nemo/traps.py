@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from chainops.errors import SetupError
 from chainops.middleware.rails.patterns import PATIENCE, PatternRail
 
-__all__ = ["flow", "settings", "wrong"]
+__all__ = ["clean", "flow", "settings", "wrong"]
 
 log = logging.getLogger("chainops")
 SELF_CHECKS = {"self check input": "self_check_input", "self check output": "self_check_output"}
@@ -78,6 +79,15 @@ def _patterns(config: Any, source: str, path: Path) -> None:
         raise wrong(path, f"has a pattern that cannot be used: {error.message}") from None
     # NeMo matches on the event loop with patterns that may backtrack for minutes; these give up, and so block
     object.__setattr__(options, "_compiled_patterns", [_Bounded(pattern) for _, pattern in rail.patterns])
+
+
+def clean(nemo: Any, rail: Any, output: bool, config: Any) -> Callable[[str], bool] | None:
+    """For a flow of patterns: that none of them is in a text, which is what it allows, without its machinery."""
+    if not rail.surface_name.startswith("regex check"):
+        return None
+    options = getattr(config.rails.config.regex_detection, "output" if output else "input")
+    found = [pattern.search for pattern in options.compiled_patterns]
+    return lambda text: not any(search(text) for search in found)
 
 
 class _Bounded:

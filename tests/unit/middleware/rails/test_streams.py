@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import pickle
 from typing import Any
 
 import pytest
@@ -160,6 +161,7 @@ async def test_cut_lets_text_leave_at_once_and_ends_the_stream_when_a_rail_block
 
     chunks, error = await streamed(Rails([NoPanic()], stream="cut"), Slowly(*WORDS))
     assert isinstance(error, RailBlocked) and text(chunks) == "All is well. Do not panic. "
+    assert error.retract == "a1" and pickle.loads(pickle.dumps(error)).retract == "a1"
     chunks, result = await streamed(Rails([NoPanic()], stream="cut"), Slowly(*WORDS[:3]))
     assert text(chunks) == result.text == "All is well. "
 
@@ -167,6 +169,7 @@ async def test_cut_lets_text_leave_at_once_and_ends_the_stream_when_a_rail_block
 @pytest.mark.parametrize("rails", [Rails([NoPanic()], stream="whole"), Rails([NoPanic()], on_block="refuse")])
 async def test_nothing_leaves_before_the_whole_is_judged_where_it_must_not(rails: Rails) -> None:
     chunks, result = await streamed(rails, Pieces(*WORDS))
+    assert getattr(result, "retract", None) is None
     said = "I cannot help with that."
     assert text(chunks) == ("" if isinstance(result, RailBlocked) else said)
     assert isinstance(result, RailBlocked) or (result.text == said and result.message.id == "a1")
