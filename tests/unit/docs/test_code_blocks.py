@@ -62,8 +62,17 @@ def run_blocks(blocks: list[Block], where: str, name: str) -> None:
                 result = eval(code, module.__dict__)
                 if code.co_flags & inspect.CO_COROUTINE:
                     runner.run(result)
-            if block.output is not None:
-                assert out.getvalue() == block.output, f"line {block.line} prints something else than the page says"
+            shown, printed = block.output or "", out.getvalue()
+            problem = f"line {block.line} prints something else than the page says" if shown else _SHOW.format(block.line)
+            assert same(shown, printed), f"{problem}:\n{printed}"
+
+
+_SHOW = "line {} prints something, and the page does not show it below a line `Output:`"
+
+
+def same(shown: str, printed: str) -> bool:
+    """Whether a text is what a page shows, in which ``…`` stands for anything within a line."""
+    return re.fullmatch("[^\n]*".join(map(re.escape, shown.split("…"))), printed) is not None
 
 
 WITH_PYTHON = [page for page in PAGES if any(b.language == "python" for b in page.blocks())]
@@ -165,6 +174,21 @@ def test_blocks_of_a_page_share_names_and_may_await() -> None:
     run_blocks(blocks, "page.md", "page")
     with pytest.raises(AssertionError, match="line 7 prints something else"):
         run_blocks(parse(text.replace("text\n1", "text\n2")), "page.md", "page")
+
+
+def test_a_block_that_prints_shows_it() -> None:
+    silent = "```python\nprint(1)\n```\n"
+    with pytest.raises(AssertionError, match="line 2 prints something, and the page does not show it"):
+        run_blocks(parse(silent), "page.md", "page")
+    run_blocks(parse(silent + "Output:\n```text\n1\n```\n"), "page.md", "page")
+
+
+@pytest.mark.parametrize(
+    ("shown", "printed", "equal"),
+    [("a … b\n", "a 17 ms b\n", True), ("a … b\n", "a\nb\n", False), ("1.5\n", "125\n", False), ("", "x\n", False)],
+)
+def test_three_dots_stand_for_anything_within_a_line(shown: str, printed: str, equal: bool) -> None:
+    assert same(shown, printed) is equal
 
 
 def test_a_block_that_needs_the_model_is_skipped_with_the_reason_only_where_it_is_missing(
