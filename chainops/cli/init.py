@@ -16,6 +16,8 @@ __all__ = ["app", "recipes"]
 
 app = typer.Typer(add_completion=False)
 STARTER = "starter"
+EXTRAS = (("ChatLlama", "llama", "llama_cpp"), ("from langchain.", "langchain", "langchain"))
+"""What stands in a recipe's source, the extra that it takes, and the module that this extra brings."""
 LEFT_OUT = shutil.ignore_patterns("__pycache__", "test_recipe.py", "*.db", "*.db-*", ".pytest_cache", "chainops-cache")
 
 
@@ -50,7 +52,8 @@ def init(
     for name in files:
         typer.echo(str(folder / name))
     python = "chainops python" if "CHAINOPS_EXE" in os.environ else "python"  # the one file has its own
-    typer.echo(f"Next:\n  cd {folder}\n  {python} app.py\n  chainops trace show last", err=True)
+    steps = [f"cd {folder}", *_missing(folder / "app.py"), f"{python} app.py", "chainops trace show last"]
+    typer.echo("\n  ".join(["Next:", *steps]), err=True)
 
 
 def recipes() -> dict[str, Path]:
@@ -94,6 +97,15 @@ def _copy(source: Path, folder: Path) -> list[str]:
 def _left_out(name: str) -> bool:
     parts = name.split("/")
     return any(LEFT_OUT("", [part]) for part in parts)
+
+
+def _missing(file: Path) -> list[str]:
+    """What must be installed before ``file`` can run here."""
+    from importlib.util import find_spec
+
+    text = file.read_text("utf-8")
+    needs = [(extra, module) for mark, extra, module in EXTRAS if mark in text]
+    return [f"pip install 'chainops[{extra}]'" for extra, module in needs if find_spec(module) is None]
 
 
 def _title(path: Path) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel
 from langgraph.graph import START, MessagesState, StateGraph
 
-from chainops import App
+from chainops import App, ChainopsError
 
 HERE = Path(__file__).resolve().parent
 
@@ -46,4 +46,7 @@ async def main(question: str) -> None:
 if __name__ == "__main__":
     import asyncio
 
-    asyncio.run(main(" ".join(sys.argv[1:]) or "How much is shipping?"))
+    try:
+        asyncio.run(main(" ".join(sys.argv[1:]) or "How much is shipping?"))
+    except ChainopsError as error:  # what happened, and what to do
+        sys.exit(f"error: {error}")

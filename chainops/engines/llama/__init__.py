@@ -51,4 +51,12 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    try:
+        home = import_module(f"{__name__}.{_HOMES[name]}")
+    except ModuleNotFoundError as error:
+        if error.name not in ("numpy", "llama_cpp"):  # numpy comes with llama-cpp-python
+            raise
+        from chainops.errors import MissingExtra
+
+        raise MissingExtra("llama", package="llama-cpp-python", needed_for="A local llama.cpp model") from None
+    return getattr(home, name)

@@ -59,7 +59,7 @@ class ToxicHead(NamedTuple):
 
 
 class Toxicity(Rail):
-    """A stand-in that finds insults, hate and profanity; ``chainops rails evaluate`` prints its error rates.
+    """A stand-in that finds insults, hate and profanity; the card in its file has its error rates.
 
     A word of the list counts as profanity and is flagged; the head flags from ``flag`` and blocks from ``block`` on. A
     classifier in a folder of your machine does better: :class:`~chainops.middleware.rails.classifier.Classifier`.

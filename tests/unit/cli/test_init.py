@@ -36,6 +36,26 @@ def test_the_starter_passes_its_test_and_answers_on_the_shipped_model(
     assert (folder / "chainops.db").is_file()
 
 
+def test_without_the_local_engine_init_and_the_starter_say_what_to_install(tmp_path: Path) -> None:
+    hide = "import sys; sys.modules |= dict.fromkeys(['llama_cpp', 'numpy']); import runpy; sys.argv = sys.argv[1:]; "
+
+    def python(code: str, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", hide + code, *words], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+
+    made = python("sys.argv[0] = 'chainops'; from chainops.cli import main; main(sys.argv[1:])", "-", "init", "my_app")
+    assert made.returncode == 0, made.stderr
+    assert "pip install 'chainops[llama]'\n  python app.py" in made.stderr
+    ran = python("runpy.run_path(sys.argv[0], run_name='__main__')", "my_app/app.py")
+    assert ran.returncode == 1
+    assert ran.stderr.splitlines() == [
+        "error: A local llama.cpp model needs the package 'llama-cpp-python', which is not installed "
+        "[setup.missing_extra]",
+        "  hint: pip install 'chainops[llama]'",
+    ]
+
+
 def test_every_recipe_can_be_started_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     listed = json.loads(init(capsys, "--list", "--json")[1])
     assert listed[0]["recipe"] == "starter"

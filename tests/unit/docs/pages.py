@@ -42,6 +42,11 @@ class Page:
         """The text without fenced blocks and inline code."""
         return re.sub(r"`[^`\n]*`", "", "\n".join(line for line, inside in _lines(self.text) if not inside))
 
+    def mentioned(self, pattern: str) -> list[str]:
+        """What ``pattern`` finds in the inline code."""
+        prose = "\n".join(line for line, inside in _lines(self.text) if not inside)
+        return re.findall(f"`{pattern}`", prose)
+
     def links(self) -> list[str]:
         return re.findall(r"\[[^\]]*\]\(([^)\s]+)\)", self.prose())
 

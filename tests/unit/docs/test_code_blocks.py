@@ -111,12 +111,17 @@ def command_lines(block: Block) -> list[str]:
     return [re.split(r" (?:[|>;]|&&|2>)", line)[0] for line in lines]
 
 
-def check_command(line: str) -> None:
-    """Parse a command line as the real one does, without running it. Raises what the real one would say."""
+def check_command(line: str, *, whole: bool = True) -> None:
+    """Parse a command line as the real one does, without running it. Raises what the real one would say.
+
+    ``whole=False``: names and options only, as prose may leave arguments out, or write A|B, [A], <A> and ... for them.
+    """
     words, command = shlex.split(line, comments=True), typer.main.get_command(app)
     context: Any = command.context_class(command, info_name="chainops")
     while hasattr(command, "get_command") and words and not words[0].startswith("-"):
         name = words.pop(0)
+        if not whole and re.search(r"[|<\[.A-Z]", name):
+            break
         command = command.get_command(context, name)
         assert command is not None, f"there is no command {name!r} in: chainops {line}"
         context = command.context_class(command, info_name=name, parent=context)
@@ -125,7 +130,7 @@ def check_command(line: str) -> None:
         option = word.partition("=")[0]
         if option.startswith("-") and option != "-":
             assert option in known | {"--help"}, f"there is no option {option} in: chainops {line}"
-    if not {"--help", "--version", "--install-completion", "--show-completion"} & set(words):  # these act at once
+    if whole and not {"--help", "--version", "--install-completion", "--show-completion"} & set(words):  # these act at once
         command.make_context(line, words)
 
 
@@ -135,6 +140,16 @@ def test_every_command_that_a_page_shows_exists_with_its_options(page: Page) -> 
         if block.language in ("console", "sh"):
             for line in command_lines(block):
                 check_command(line)
+
+
+OF_PLUGINS = re.compile(r"mermaid ")  # commands that a plugin brings; its own tests run them
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_ids(PAGES))
+def test_every_command_that_a_page_mentions_exists_with_its_options(page: Page) -> None:
+    for line in page.mentioned(r"(?:\w+=\S+ )*chainops +([^`\n]*)"):
+        if not OF_PLUGINS.match(line):
+            check_command(re.split(r" (?:[|>;<]|&&|2>)", line)[0], whole=False)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_ids(PAGES))
@@ -213,6 +228,14 @@ def test_an_error_in_a_block_names_the_line_of_the_page() -> None:
 def test_a_wrong_command_line_is_found(line: str, problem: str) -> None:
     with pytest.raises(Exception, match=problem):
         check_command(line)
+
+
+def test_a_command_in_prose_may_leave_arguments_out_but_not_be_wrong() -> None:
+    for line in ("prompt add", "route list|explain|calibrate", "<plugin> ...", "plugin new NAME", "trace show [RUN]"):
+        check_command(line, whole=False)
+    for line in ("rails evaluate", "trace show RUN --png"):
+        with pytest.raises(AssertionError, match="there is no"):
+            check_command(line, whole=False)
 
 
 def test_a_right_command_line_passes() -> None:
