@@ -38,7 +38,7 @@ class App:
         self.settings = settings if isinstance(settings, Settings) else load_settings(settings, **keywords)
         layers = layers_of(self.settings)
         self.pipeline = Pipeline(
-            [pick(layers, n) for n in self.settings.pipeline.middleware], nodes=self.settings.nodes
+            [pick(layers, n, self.settings) for n in self.settings.pipeline.middleware], nodes=self.settings.nodes
         )
         left = [name for name in layers if name not in self.settings.pipeline.middleware and name != "trace"]
         if left:

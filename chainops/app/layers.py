@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping
 
+from chainops.app.plugins import named_plugin, option_of
 from chainops.errors import SetupError
 from chainops.pipeline import Middleware, Pipeline
-from chainops.plugin import find_plugin
 from chainops.settings import Settings
 
 __all__ = ["BUILT_IN", "check_layers", "layers_of", "pick"]
@@ -141,7 +141,7 @@ def layers_of(settings: Settings) -> dict[str, Middleware]:
     layers = {name: build(settings) for name, build in BUILT_IN.items() if name in settings.pipeline.middleware}
     _keep_out_of_trace(layers, settings)
     for name, table in settings.plugins.items():
-        for layer in find_plugin(name, allowed=settings.trust.plugins).build(table):
+        for layer in named_plugin(settings, name).build(table, where=option_of(settings, name)):
             if layer.name in layers:
                 raise SetupError(
                     f"Plugin {name!r} brings a middleware {layer.name!r}, which exists already",
@@ -163,16 +163,29 @@ def _keep_out_of_trace(layers: dict[str, Middleware], settings: Settings) -> Non
         layers["trace"] = Trace(mask=pii.scrubber(), **settings.trace.model_dump())
 
 
-def pick(layers: dict[str, Middleware], name: str) -> Middleware:
-    """The layer ``name``, or a ``SetupError`` that names the nearest one."""
+def pick(layers: dict[str, Middleware], name: str, settings: Settings) -> Middleware:
+    """The layer ``name``, or a ``SetupError`` that names the nearest one, or the plugin that is not enabled."""
     if name in layers:
         return layers[name]
-    close = difflib.get_close_matches(name, layers, n=1)
     raise SetupError(
-        f"[pipeline].middleware names {name!r}, which no built-in layer and no enabled plugin provides",
-        hint=f"Did you mean {close[0]!r}?" if close else "Enable its plugin with a table [plugins.<plugin>].",
+        f"[pipeline].middleware names {name!r}, which no built-in layer and no enabled plugin provides"
+        + settings.where("pipeline", "middleware"),
+        hint=_nearest(name, layers),
         code="setup.pipeline",
     )
+
+
+def _nearest(name: str, layers: Mapping[str, Middleware]) -> str:
+    from chainops.plugin import find
+
+    off = find.installed_plugins().keys() - layers.keys()
+    if name in off:
+        return f"The plugin {name!r} is installed; a table [plugins.{name}] enables it."
+    close = difflib.get_close_matches(name, [*BUILT_IN, *layers, *off], n=1)
+    if not close:
+        return "Enable its plugin with a table [plugins.<plugin>]."
+    enable = f" That plugin is installed; a table [plugins.{close[0]}] enables it." if close[0] in off else ""
+    return f"Did you mean {close[0]!r}?{enable}"
 
 
 def check_layers(settings: Settings) -> list[str]:
@@ -183,7 +196,8 @@ def check_layers(settings: Settings) -> list[str]:
     """
     layers = layers_of(settings)
     try:
-        return [m.name for m in Pipeline([pick(layers, name) for name in settings.pipeline.middleware]).middleware]
+        chosen = [pick(layers, name, settings) for name in settings.pipeline.middleware]
+        return [m.name for m in Pipeline(chosen).middleware]
     finally:
         for layer in layers.values():
             if callable(close := getattr(layer, "close", None)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from chainops.errors import SetupError
@@ -12,7 +13,7 @@ from chainops.settings import Settings
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
-__all__ = ["enabled_plugin", "engine_of", "migrate_plugins", "store_of"]
+__all__ = ["enabled_plugin", "engine_of", "migrate_plugins", "named_plugin", "option_of", "store_of"]
 
 
 def enabled_plugin(settings: Settings, name: str) -> tuple[Plugin, Any]:
@@ -28,8 +29,22 @@ def enabled_plugin(settings: Settings, name: str) -> tuple[Plugin, Any]:
             hint=f"Did you mean {close[0]!r}?" if close else f"Give it a table [plugins.{name}] in chainops.toml.",
             code="setup.plugin_disabled",
         )
-    plugin = find_plugin(name, allowed=settings.trust.plugins)
-    return plugin, plugin.check_options(settings.plugins[name])
+    plugin = named_plugin(settings, name)
+    return plugin, plugin.check_options(settings.plugins[name], where=option_of(settings, name))
+
+
+def named_plugin(settings: Settings, name: str) -> Plugin:
+    """A plugin that the settings enable; an error says where they do."""
+    try:
+        return find_plugin(name, allowed=settings.trust.plugins)
+    except SetupError as error:
+        where = settings.where("plugins", name)
+        raise SetupError(error.message + where, hint=error.hint, code=error.code) from error.__cause__
+
+
+def option_of(settings: Settings, name: str) -> Callable[[str], str]:
+    """Where an option of a plugin was written."""
+    return lambda option: settings.where("plugins", name, option)
 
 
 def engine_of(settings: Settings, name: str, model: str) -> BaseChatModel:
@@ -96,7 +111,7 @@ def store_of(settings: Settings, name: str, kind: str) -> Any:
 def migrate_plugins(settings: Settings) -> None:
     """Make the tables of enabled plugins in the trace file; a file is not made where no plugin has any."""
     for name in settings.plugins:
-        plugin = find_plugin(name, allowed=settings.trust.plugins)
+        plugin = named_plugin(settings, name)
         if plugin.migrations:
             from chainops.store.plugin_tables import apply_migrations
 

@@ -62,9 +62,27 @@ class _Lazy(TyperGroup):
             return TyperCommand(cmd_name, help=_GROUPS[cmd_name])
         return typer.main.get_command(import_module(f"chainops.cli.{cmd_name}").app)
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] not in _GROUPS and self.get_command(ctx, args[0]) is None:
+            ctx.fail(_unknown(args[0]))
+        return super().resolve_command(ctx, args)
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         ctx.meta["chainops.listing"] = True
         super().format_help(ctx, formatter)
+
+
+def _unknown(name: str) -> str:
+    """What to say of a command that there is not."""
+    import difflib
+
+    from chainops.plugin import installed_plugins
+
+    close = difflib.get_close_matches(name, _GROUPS, n=1)
+    also = f" Did you mean {close[0]!r}?" if close else ""
+    if name in installed_plugins():
+        also = f" The plugin {name!r} is installed; a table [plugins.{name}] in chainops.toml here enables it."
+    return f"No such command {name!r}.{also}"
 
 
 app = typer.Typer(

@@ -36,7 +36,9 @@ def list_plugins(settings: Settings = None, as_json: Json = False) -> None:
         print_json({"installed": rows, "enabled_but_missing": missing})
         return
     for row in rows:
-        typer.echo(f"{row['name']:<20} {'enabled' if row['enabled'] else '-':<8} {row['origin']}")
+        typer.echo(f"{row['name']:<20} {'enabled' if row['enabled'] else 'off':<8} {row['origin']}")
+    if any(not row["enabled"] for row in rows):
+        typer.echo("off: installed, and runs only where settings have a table [plugins.<name>]", err=True)
     if not rows:
         typer.echo("No plugin is installed. `chainops plugin new NAME` writes one.", err=True)
     for name in missing:
@@ -45,11 +47,17 @@ def list_plugins(settings: Settings = None, as_json: Json = False) -> None:
 
 @app.command()
 def info(name: Name, settings: Settings = None, as_json: Json = False) -> None:
-    """What a plugin brings, its options, and its line for the allow-list. Imports it."""
+    """What a plugin brings, its options, and its line for the allow-list. Imports it, unless that list refuses it."""
     from chainops.plugin import find_plugin, installed_plugins, origin_of, package_hash
     from chainops.settings import load_settings
 
-    plugin = find_plugin(name, allowed=load_settings(settings).trust.plugins)
+    try:
+        plugin = find_plugin(name, allowed=load_settings(settings).trust.plugins)
+    except SetupError as error:
+        if error.code != "setup.plugin_refused":
+            raise
+        _info_unread(name, error, as_json)
+        return
     point = installed_plugins()[name]
     options = {} if plugin.options is None else _options_of(plugin.options)
     brings = _brings(plugin)
@@ -63,7 +71,24 @@ def info(name: Name, settings: Settings = None, as_json: Json = False) -> None:
         typer.echo(f"  brings {part}: {', '.join(names)}")
     for option, (default, text) in options.items():
         typer.echo(f"  option {option} = {default}: {text}")
-    typer.echo(f'\nTo allow exactly this package:\n\n[trust.plugins]\n{name} = "{found["hash"]}"')
+    typer.echo(_to_allow(name, str(found["hash"])))
+
+
+def _info_unread(name: str, refused: SetupError, as_json: bool) -> None:
+    """What can be said of a plugin that may not be imported: where it is from, and its hash."""
+    from chainops.plugin import installed_plugins, origin_of, package_hash
+
+    point = installed_plugins()[name]
+    origin, package = origin_of(point), package_hash(point)
+    if as_json:
+        print_json({"name": name, "origin": origin, "hash": package, "refused": refused.message})
+        return
+    typer.echo(f"{name} ({origin})\n  not imported: {refused.message}")
+    typer.echo(_to_allow(name, package))
+
+
+def _to_allow(name: str, package: str) -> str:
+    return f'\nTo allow exactly this package:\n\n[trust.plugins]\n{name} = "{package}"'
 
 
 @app.command()

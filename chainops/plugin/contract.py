@@ -70,8 +70,11 @@ class Plugin:
                 code="setup.plugin_name",
             )
 
-    def check_options(self, options: Mapping[str, Any]) -> Any:
+    def check_options(self, options: Mapping[str, Any], *, where: Callable[[str], str] = lambda option: "") -> Any:
         """The validated options, or None for a plugin without a model.
+
+        Args:
+            where: what a message says behind an option: " (chainops.toml, line 7)".
 
         Raises:
             SetupError: an option is wrong; all mistakes are named, misspelt ones with the nearest known name.
@@ -82,7 +85,10 @@ class Plugin:
             try:
                 return self.options.model_validate(dict(options))
             except ValidationError as error:
-                problems = "; ".join(self._explain(problem) for problem in error.errors())
+                problems = "; ".join(
+                    self._explain(problem) + where(str(problem["loc"][0]) if problem["loc"] else "")
+                    for problem in error.errors()
+                )
                 raise SetupError(
                     f"Wrong options for plugin {self.name!r}: {problems}",
                     hint=f"Mend the table [plugins.{self.name}].",
@@ -90,19 +96,19 @@ class Plugin:
                 ) from None
         if options:
             raise SetupError(
-                f"Plugin {self.name!r} takes no options, got {', '.join(options)}",
+                f"Plugin {self.name!r} takes no options, got {', '.join(options)}{where('')}",
                 hint=f"Leave the table [plugins.{self.name}] empty.",
                 code="setup.plugin_options",
             )
         return None
 
-    def build(self, options: Mapping[str, Any]) -> list[Middleware]:
-        """The layers, from the table in the settings.
+    def build(self, options: Mapping[str, Any], *, where: Callable[[str], str] = lambda option: "") -> list[Middleware]:
+        """The layers, from the table in the settings. ``where`` as in :meth:`check_options`.
 
         Raises:
             SetupError: an option is wrong (all mistakes are named), or the plugin makes no middleware of them.
         """
-        checked = self.check_options(options)
+        checked = self.check_options(options, where=where)
         return self._layers(checked) if self.middleware is not None else []
 
     def _layers(self, options: Any) -> list[Middleware]:

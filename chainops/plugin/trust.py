@@ -35,14 +35,14 @@ def check_allowed(point: Any, allowed: Mapping[str, str]) -> None:
     if point.name not in allowed:
         raise SetupError(
             f"Plugin {point.name!r} is not on the allow-list ({', '.join(sorted(allowed)) or 'which is empty'})",
-            hint="Read its code, then put its line from `chainops plugin info` into [trust].plugins.",
+            hint=f"Read its code, then put its line from `chainops plugin info {point.name}` into [trust.plugins].",
             code="setup.plugin_refused",
         )
     found = package_hash(point)
     if found != allowed[point.name]:
         raise SetupError(
             f"The package of plugin {point.name!r} is {found}, the allow-list says {allowed[point.name]}",
-            hint="Install the version that was allowed, or read this one and change [trust].plugins.",
+            hint="Install the version that was allowed, or read this one and put its hash into [trust.plugins].",
             code="setup.plugin_refused",
         )
 

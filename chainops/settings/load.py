@@ -41,16 +41,18 @@ def load_settings(
     variables: dict[tuple[str, ...], str] = {}
     _merge(tree, from_environment(os.environ if environ is None else environ, variables))
     _merge(tree, keywords)
+    origins = Origins(file, text, variables, keywords)
     try:
-        return Settings.model_validate(tree)
+        settings = Settings.model_validate(tree)
     except ValidationError as error:
-        origins = Origins(file, text, variables, keywords)
         lines = [_explain(problem["loc"], problem, origins) for problem in error.errors()]
         raise SetupError(
             "Wrong settings: " + "; ".join(lines),
             hint="Mend them in the file, in the CHAINOPS_ variables or where they are passed.",
             code="setup.settings",
         ) from None
+    settings._origins = origins
+    return settings
 
 
 def from_file(path: str | os.PathLike[str] | None) -> tuple[Path | None, str, dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from chainops.settings.budgets import BudgetSettings
 from chainops.settings.cache import CacheSettings
@@ -16,6 +16,7 @@ from chainops.settings.limits import LimitSettings
 from chainops.settings.memory import MemorySettings
 from chainops.settings.pii import PiiSettings
 from chainops.settings.pipeline import PipelineSettings
+from chainops.settings.place import Origins
 from chainops.settings.prompts import PromptSettings
 from chainops.settings.rails import RailsSettings
 from chainops.settings.resources import ResourceSettings
@@ -51,3 +52,9 @@ class Settings(Section):
     resources: ResourceSettings = ResourceSettings()
     nodes: dict[str, dict[str, Any]] = Field(default_factory=dict)
     plugins: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    _origins: Origins | None = PrivateAttr(None)
+
+    def where(self, *place: str) -> str:
+        """Where a setting was written, to be put behind a message: " (chainops.toml, line 7)", or empty."""
+        found = self._origins.of(place) if self._origins is not None else ""
+        return f" ({found})" if found else ""

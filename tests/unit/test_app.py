@@ -73,7 +73,7 @@ def test_an_enabled_plugin_brings_its_layer_with_checked_options(install: Instal
 
 def test_installed_is_not_enabled(install: Install) -> None:
     install(budget=BUDGET)
-    with pytest.raises(SetupError, match=r"Enable its plugin with a table \[plugins"):
+    with pytest.raises(SetupError, match=r"a table \[plugins.budget\] enables it"):
         App(pipeline={"middleware": ["budget"]})
 
 

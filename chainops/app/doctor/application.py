@@ -46,17 +46,17 @@ def trace_file(settings: Settings) -> Iterator[Finding]:
 
 def plugins(settings: Settings) -> Iterator[Finding]:
     """Every enabled plugin, loaded with its options; the installed ones that are not enabled, by name."""
-    from chainops.plugin import find_plugin, installed_plugins, origin_of
+    from chainops.app.plugins import enabled_plugin
+    from chainops.plugin import installed_plugins, origin_of
 
     try:
         points = installed_plugins()
     except ChainopsError as error:
         yield Finding("plugins", "installed", "broken", error.message, error.hint)
         return
-    for name, table in settings.plugins.items():
+    for name in settings.plugins:
         try:
-            plugin = find_plugin(name, allowed=settings.trust.plugins)
-            plugin.check_options(table)
+            enabled_plugin(settings, name)
         except ChainopsError as error:
             yield Finding("plugins", name, "broken", error.message, error.hint)
         else:

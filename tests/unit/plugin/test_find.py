@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,22 @@ from typing import Any
 import pytest
 
 from chainops import App, SetupError
+from chainops.cli import main
 from chainops.plugin import Plugin, find_plugin, installed_plugins, package_hash
+from chainops.settings import load_settings
 
 QUIET = """
 from chainops.plugin import Plugin
 plugin = Plugin(name="quiet")
+"""
+WITH_OPTIONS = """
+from chainops.plugin import Plugin
+from pydantic import BaseModel
+
+class Options(BaseModel, extra="forbid"):
+    loud: int = 0
+
+plugin = Plugin(name="quiet", options=Options)
 """
 
 
@@ -99,6 +111,77 @@ def test_the_hash_is_that_of_the_files_wherever_and_however_they_were_installed(
     (file.parent / "__pycache__").mkdir(exist_ok=True)
     (file.parent / "__pycache__" / "chainops_quiet.cpython-311.pyc").write_bytes(b"compiled")
     assert package_hash(installed_plugins()["quiet"]) == before
+
+
+def test_a_plugin_that_the_allow_list_refuses_shows_its_line_for_the_list_and_is_not_imported(
+    install: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install("quiet", QUIET)
+    monkeypatch.chdir(tmp_path)
+    settings = tmp_path / "chainops.toml"
+    settings.write_text('[trust.plugins]\nother = "sha256:' + "0" * 64 + '"\n')
+    with pytest.raises(SystemExit) as done:
+        main(["plugin", "info", "quiet"])
+    assert done.value.code == 0
+    said = capsys.readouterr().out
+    assert "not imported: Plugin 'quiet' is not on the allow-list (other)" in said
+    assert "chainops_quiet" not in sys.modules
+    settings.write_text(said[said.index("[trust.plugins]") :])
+    assert find_plugin("quiet", allowed=load_settings(settings).trust.plugins).name == "quiet"
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        (
+            '[pipeline]\nmiddleware = ["trace", "quiet"]\n',
+            "names 'quiet', which no .* provides (chainops.toml, line 2)",
+            "The plugin 'quiet' is installed; a table [plugins.quiet] enables it.",
+        ),
+        (
+            '[pipeline]\nmiddleware = ["trace", "quite"]\n',
+            "provides (chainops.toml, line 2)",
+            "Did you mean 'quiet'? That plugin is installed; a table [plugins.quiet] enables it.",
+        ),
+        ('[pipeline]\nmiddleware = ["trace", "chache"]\n', "(chainops.toml, line 2)", "Did you mean 'cache'?"),
+        ("\n[plugins.quite]\n", "There is no plugin 'quite' (chainops.toml, line 2)", "Did you mean 'quiet'?"),
+        (
+            "[plugins.quiet]\nlouder = 1\nlound = 2\n",
+            "louder does not exist (did you mean 'loud'?) (chainops.toml, line 2); "
+            "lound does not exist (did you mean 'loud'?) (chainops.toml, line 3)",
+            "Mend the table [plugins.quiet].",
+        ),
+    ],
+)
+def test_a_misspelt_layer_plugin_or_option_is_named_with_its_line_and_the_nearest_name(
+    install: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, message: str, hint: str
+) -> None:
+    install("quiet", WITH_OPTIONS)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "chainops.toml").write_text(text)
+    with pytest.raises(SetupError) as caught:
+        App()
+    assert re.search(re.escape(message).replace(re.escape(".*"), ".*"), caught.value.message), caught.value.message
+    assert caught.value.hint == hint
+
+
+def test_an_option_from_the_environment_is_named_by_its_variable(install: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    install("quiet", WITH_OPTIONS)
+    monkeypatch.setenv("CHAINOPS_PLUGINS__QUIET__LOUD", '"very"')
+    with pytest.raises(SetupError, match=r"loud: Input should be .* \(CHAINOPS_PLUGINS__QUIET__LOUD\)"):
+        App(pipeline={"middleware": []})
+
+
+def test_a_command_that_there_is_not_is_answered_with_the_nearest_one_or_its_plugin(
+    install: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install("quiet", QUIET)
+    monkeypatch.chdir(tmp_path)
+    for word, answer in (("plugn", "Did you mean 'plugin'?"), ("quiet", "a table [plugins.quiet] in chainops.toml")):
+        with pytest.raises(SystemExit) as done:
+            main([word, "list"])
+        assert done.value.code == 2
+        assert answer in " ".join(capsys.readouterr().err.replace("│", " ").split())
 
 
 def test_an_application_refuses_what_is_not_on_its_allow_list(install: Any, tmp_path: Path) -> None:
