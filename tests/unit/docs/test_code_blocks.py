@@ -127,7 +127,7 @@ def check_command(line: str, *, whole: bool = True) -> None:
     known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     for word in words:
         option = word.partition("=")[0]
-        if option.startswith("-") and option != "-" and not context.ignore_unknown_options:
+        if option.startswith("-") and option != "-" and not command.context_settings.get("ignore_unknown_options"):
             assert option in known | {"--help"}, f"there is no option {option} in: chainops {line}"
     at_once = {"--help", "--version", "--install-completion", "--show-completion"}
     if whole and not at_once & set(words):
