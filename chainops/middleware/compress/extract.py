@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
+import math
 import re
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,10 +19,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Extract", "Piece", "extract"]
 
-BLOCK_WEIGHT, UNIT_K, BLOCK_K, SIZE_POWER, BASE, FITTING = 6.0, 10.0, 1.0, 0.5, 0.5, 1.0
+BLOCK_WEIGHT, UNIT_K, BLOCK_K, SIZE_POWER, BASE, FITTING = 6.0, 10.0, 1.0, 0.5, 1.0, 1.0
 """Found on questions of HaluEval (see the page on compression): what counts beside the ranks. A paragraph's weight is
-squared and counts six times what its sentence has: its own rank, a half for standing there, one for a number where a
+squared and counts six times what its sentence has: its own rank, one for standing there, one for a number where a
 number is asked for. The sum is divided by the root of the length."""
+COVERED = 0.5
+"""What a unit loses when all that it says of the question is said already."""
 REDUNDANT = 0.8
 """A unit that shares more of its words than this with one that is kept already says nothing new."""
 MAX_EMBEDDED = 256
@@ -89,19 +94,20 @@ async def extract(
     whole = count(text)
     if whole <= budget or not units:
         return Extract(text, whole, [Piece(unit.text, unit.text, "answers", 0.0) for unit in units])
-    scores = await score(units, query, embedder)
-    chosen = _choose(units, scores, budget, count, keep)
+    asked, words = terms(query), [terms(unit.text) for unit in units]
+    scores = await _score(units, words, query, asked, embedder)
+    chosen = _choose(units, scores, _Cover(asked, words), budget, count, keep)
     return _assemble(text, units, scores, chosen, budget, count)
 
 
-async def score(units: Sequence[Unit], query: str, embedder: Embedder | None) -> list[float]:
+async def _score(
+    units: Sequence[Unit], words: list[list[str]], query: str, asked: list[str], embedder: Embedder | None
+) -> list[float]:
     """How well each unit fits: its own ranks, and those of the block that it stands in."""
-    words = [terms(unit.text) for unit in units]
     blocks: dict[int, list[int]] = {}
     for place, unit in enumerate(units):
         blocks.setdefault(unit.block, []).append(place)
     of_blocks = [[word for place in places for word in words[place]] for places in blocks.values()]
-    asked = terms(query)
     if not asked:
         own = fuse([centrality(words)], k=UNIT_K)
         return [s + 2.0 * (u.speaker in ("user", "human", "customer")) for s, u in zip(own, units, strict=True)]
@@ -130,8 +136,48 @@ async def _by_meaning(units: Sequence[Unit], query: str, embedder: Embedder, lex
     return found
 
 
+class _Cover:
+    """Which words of the question are said already: what only says them again is worth half of what it was.
+
+    The part of maximal marginal relevance that looks at the question; ``REDUNDANT`` is the part that looks at the text.
+    """
+
+    def __init__(self, asked: Sequence[str], words: Sequence[Sequence[str]]) -> None:
+        wanted = set(asked)
+        self.open = [wanted.intersection(unit) for unit in words]
+        spread = Counter(word for unit in self.open for word in unit)
+        self.weight = {word: math.log(1 + len(words) / times) for word, times in spread.items()}
+        self.whole = [self._sum(unit) for unit in self.open]
+        self.said: set[str] = set()
+
+    def share(self, place: int) -> float:
+        """1 where nothing of it is said yet, half where everything is."""
+        whole = self.whole[place]
+        return 1.0 - COVERED * self._sum(self.open[place] & self.said) / whole if whole else 1.0
+
+    def say(self, place: int) -> None:
+        """The unit is kept."""
+        self.said |= self.open[place]
+
+    def _sum(self, words: set[str]) -> float:
+        return sum(self.weight[word] for word in sorted(words))
+
+
+def _by_worth(worth: Sequence[float], cover: _Cover) -> Iterator[int]:
+    """Places from the most worth to the least, given what was said in between; of equals the earlier one."""
+    heap = [(-value, place) for place, value in enumerate(worth)]
+    heapq.heapify(heap)
+    while heap:
+        value, place = heapq.heappop(heap)
+        now = -worth[place] * cover.share(place)
+        if heap and now > heap[0][0] and now > value:  # worth only falls: look again when it is the best again
+            heapq.heappush(heap, (now, place))
+        else:
+            yield place
+
+
 def _choose(
-    units: Sequence[Unit], scores: list[float], budget: int, count: Count, keep: Sequence[str]
+    units: Sequence[Unit], scores: list[float], cover: _Cover, budget: int, count: Count, keep: Sequence[str]
 ) -> dict[int, tuple[str, str]]:
     """What is shown of which units, and why."""
     sizes = [count(unit.text) for unit in units]
@@ -147,8 +193,8 @@ def _choose(
         if any(part and part in unit.text for part in keep):
             chosen[place] = unit.text, "asked"
             left -= sizes[place]
-    order = sorted(range(len(units)), key=lambda i: -worth[i])
-    for place in order:
+    best = max(range(len(units)), key=lambda i: (worth[i], -i))
+    for place in _by_worth(worth, cover):
         unit = units[place]
         if place in chosen or unit.head:
             continue
@@ -160,7 +206,8 @@ def _choose(
         if price <= left:
             chosen[place] = unit.text, "answers"
             seen.append(says)
-        elif unit.block == units[order[0]].block and not unit.whole and left - (price - sizes[place]) >= LEAST_CLIP:
+            cover.say(place)
+        elif unit.block == units[best].block and not unit.whole and left - (price - sizes[place]) >= LEAST_CLIP:
             shown = _clip(unit.text, left - (price - sizes[place]), count)
             if not shown:
                 continue

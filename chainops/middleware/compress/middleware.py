@@ -177,7 +177,7 @@ class Compress(Middleware):
         draft = await asyncio.to_thread(Draft, call.messages, counts) if much else Draft(call.messages, counts)
         margin = 1 + counts.counter.error
         limit = None if budget.limit is None else int(budget.limit / margin)
-        goal = limit if budget.target is None else min(int(budget.target / margin), limit or budget.target)
+        goal = limit if budget.target is None else min(budget.target, limit or budget.target)  # a wish has no margin
         before = draft.tokens
         place = Place.of(self.turns(call) if callable(self.turns) else self.turns, call, self.user_key, self.tenant_key)
         if strategy != "last_n" and (goal is None or await fits(call, draft, budget, goal)):

@@ -146,9 +146,13 @@ class Extraction:
         for index in places:
             text = str(draft.messages[index].content)
             asked = question_in(text) if index == draft.last_human() else []
+            room = int(draft.sizes[index] * share)
+            if index == places[-1] and (len(places) == 1 or asked):  # new in this prompt: nothing cached to keep equal
+                frame = draft.sizes[index] - draft.counts.text(text)
+                room = draft.sizes[index] - frame - max(draft.tokens - job.goal, 0)
             short = await extract(
                 text,
-                max(int(draft.sizes[index] * share), 16),
+                max(room, 16),
                 query=question_before(draft.messages, index),
                 count=draft.counts.text,
                 embedder=job.embedder if job.by_meaning else None,

@@ -61,9 +61,10 @@ async def compress_text(
     if before <= budget:
         return ShortText(text, before, before, [], None)
     near = strategy != "lossless"
-    wanted = sharing(content_stems(query))
+    asked = content_stems(query)
+    wanted = sharing(asked)
     steps: list[tuple[str, Callable[[str], str]]] = [
-        ("duplicates", lambda t: without_repeats(t, {}, 0, near=near)[0]),
+        ("duplicates", lambda t: without_repeats(t, {}, 0, near=near, asked=asked)[0]),
         ("structure", lossless if not near else lambda t: restructure(t, relevant=wanted)),
     ]
     if strategy == "aggressive":

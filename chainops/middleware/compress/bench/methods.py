@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from chainops.lexical.rank import bm25
 from chainops.lexical.words import terms
 from chainops.middleware.compress.bench.questions import Question
-from chainops.middleware.compress.extract import extract
+from chainops.middleware.compress.text import compress_text
 from chainops.middleware.compress.units import units_of
 
 if TYPE_CHECKING:
@@ -24,10 +24,11 @@ def methods(embedder: Embedder | None = None) -> dict[str, Method]:
     """By name; ``ours+meaning`` only with an embedder."""
 
     async def ours(question: Question, budget: int, count: Count) -> str:
-        return (await extract(question.context, budget, query=question.text, count=count)).text
+        return (await compress_text(question.context, budget, query=question.text, count=count)).text
 
     async def ours_by_meaning(question: Question, budget: int, count: Count) -> str:
-        return (await extract(question.context, budget, query=question.text, count=count, embedder=embedder)).text
+        short = await compress_text(question.context, budget, query=question.text, count=count, embedder=embedder)
+        return short.text
 
     found: dict[str, Method] = {
         "head": _head,

@@ -5,15 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
-from chainops import SetupError
+from chainops import Pipeline, SetupError
+from chainops.middleware.compress import Compress
 from chainops.middleware.compress.bench.measure import Row, measure
 from chainops.middleware.compress.bench.methods import methods
 from chainops.middleware.compress.bench.questions import Question, made, read
+from chainops.middleware.compress.bench.styles import STYLES, styled
 from chainops.middleware.compress.counting import Counts, TableCounter
+from chainops.testing import ScriptedModel, model_call
 
 DATA = Path(__file__).parents[3] / "data" / "qa_small.jsonl"
-COUNT = Counts(TableCounter("o200k")).text
+COUNTS = Counts(TableCounter("o200k"))
+COUNT = COUNTS.text
 
 
 async def table(questions: list[Question]) -> dict[tuple[str, float], Row]:
@@ -34,6 +39,33 @@ async def test_the_answer_is_kept_and_no_other_method_keeps_more(questions: list
     for (method, budget), row in rows.items():
         assert row.sentence <= rows["ours", budget].sentence, method
         assert row.kept <= budget + 0.02, method
+
+
+@pytest.mark.parametrize("style", STYLES)
+async def test_questions_of_other_forms_keep_their_answers(style: str) -> None:
+    rows = await measure(styled(style, 30), {"ours": methods()["ours"]}, (0.2, 0.1), COUNT)
+    assert rows[0].sentence >= 0.95 and rows[1].sentence >= 0.90
+    assert all(row.kept <= row.budget for row in rows)
+
+
+@pytest.mark.parametrize("shape", ["in the question", "result of a tool"])
+async def test_the_layer_keeps_what_the_text_alone_keeps(shape: str) -> None:
+    model, kept = ScriptedModel(["ok"], repeat=True, model_name="gpt-4o"), 0
+    questions = [*made(20), *read(DATA, 20)]
+    for question in questions:
+        messages: list[BaseMessage] = [HumanMessage(f"{question.context}\n\nQuestion: {question.text}")]
+        if shape == "result of a tool":
+            call = {"name": "search", "args": {"query": question.text}, "id": "1"}
+            result = ToolMessage(question.context, tool_call_id="1")
+            messages = [HumanMessage(question.text), AIMessage("", tool_calls=[call]), result]
+        whole, context = COUNTS.messages(messages), COUNTS.text(question.context)
+        layer = Compress(target_tokens=whole - context + context // 5)
+        await Pipeline([layer]).around_model(model)(model_call(messages=tuple(messages), model=model, name="gpt-4o"))
+        sent = model.calls[-1]
+        assert COUNTS.messages(sent) <= whole - context + context // 5
+        text = " ".join(" ".join(str(message.text) for message in sent).split())
+        kept += any(" ".join(sentence.split()) in text for sentence in question.sentences())
+    assert kept >= 0.95 * len(questions)
 
 
 def test_made_questions_have_their_answer_in_one_passage_and_their_name_in_no_other() -> None:

@@ -56,6 +56,18 @@ def test_what_differs_in_a_number_a_negation_a_name_or_the_order_is_no_duplicate
     assert repeats(f"{one} {other}") == f"{one} {other}"
 
 
+def test_what_leans_on_another_sentence_is_no_duplicate_where_that_one_is_new() -> None:
+    one = "Model A is red. It weighs three kilograms in all.\n\n"
+    other = "Model B is blue. It weighs three kilograms in all."
+    assert without_repeats(one + other, {}, 0, near=True)[0] == one + other
+    twice = "Model A of the firm is red. It weighs three kilograms in all."
+    assert without_repeats(f"{twice}\n\n{twice}", {}, 0, near=True)[0].strip() == twice
+    asked = frozenset(("parcel",))
+    left = "The parcel left on the third of May."
+    text = f"Order 1 is open.\n{left}\n\nOrder 2 is open.\n{left}"
+    assert without_repeats(text, {}, 0, near=True, asked=asked)[0] == text
+
+
 async def test_what_a_dropped_message_said_is_not_missing_elsewhere() -> None:
     """A duplicate is left out because an earlier message says it; when that one goes, it comes back."""
     fact = "The code of the safe in the back office is four one eight three."
