@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import PurePath
 from typing import Any
 
 from langgraph.pregel import Pregel
@@ -50,5 +53,19 @@ def _layer(layer: Middleware) -> dict[str, Any]:
     if own is None:
         found = identity_of({name: value for name, value in vars(layer).items() if not name.startswith("_")})
         own = found.get("value", found)
+    own = _json(own)
     kind = type(layer)
     return {"name": layer.name, "class": f"{kind.__module__}.{kind.__qualname__}", "settings": own}
+
+
+def _json(value: Any) -> Any:
+    """The JSON that a layer means by tuples, sets, enumerations and paths; what else is no JSON stays as it is."""
+    if isinstance(value, Mapping):
+        return {key: _json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json(item) for item in value]
+    if isinstance(value, set | frozenset):
+        return sorted((_json(item) for item in value), key=repr)
+    if isinstance(value, Enum):
+        return _json(value.value)
+    return str(value) if isinstance(value, str | PurePath) else value

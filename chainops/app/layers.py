@@ -140,6 +140,7 @@ def layers_of(settings: Settings) -> dict[str, Middleware]:
     """The built-in layers that the pipeline names, and all layers of the enabled plugins, by name."""
     layers = {name: build(settings) for name, build in BUILT_IN.items() if name in settings.pipeline.middleware}
     _keep_out_of_trace(layers, settings)
+    _tell_what_names_mean(layers)
     for name, table in settings.plugins.items():
         for layer in named_plugin(settings, name).build(table, where=option_of(settings, name)):
             if layer.name in layers:
@@ -161,6 +162,23 @@ def _keep_out_of_trace(layers: dict[str, Middleware], settings: Settings) -> Non
         pii = layers["pii"]
         assert isinstance(pii, Pii)
         layers["trace"] = Trace(mask=pii.scrubber(), **settings.trace.model_dump())
+
+
+def _tell_what_names_mean(layers: dict[str, Middleware]) -> None:
+    """The caches stand outside of the layer that knows what a model's name stands for, and must not outlive it."""
+    if "route" in layers:
+        from chainops.middleware.cache import Cache
+        from chainops.middleware.route import Route
+
+        route, cache = layers["route"], layers.get("cache")
+        assert isinstance(route, Route)
+        if isinstance(cache, Cache):
+            cache.asking.stands_for = route.gateway.stands_for
+        if (semantic := layers.get("semantic_cache")) is not None:
+            from chainops.middleware.semantic_cache import SemanticCache
+
+            assert isinstance(semantic, SemanticCache)
+            semantic.stands_for = route.gateway.stands_for
 
 
 def pick(layers: dict[str, Middleware], name: str, settings: Settings) -> Middleware:

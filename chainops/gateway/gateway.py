@@ -5,10 +5,15 @@ from __future__ import annotations
 import difflib
 import random
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from chainops.errors import SetupError
 from chainops.gateway.alias import Alias
+from chainops.gateway.alias_model import AliasModel
 from chainops.gateway.deployment import Deployment
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
 
 __all__ = ["Gateway"]
 
@@ -64,6 +69,22 @@ class Gateway:
         if len(plan) > 1 and any(d.health.troubled for d in plan):
             plan.sort(key=lambda d: (not d.health.available(), d.health.wait_s()))  # stable: the order stays otherwise
         return plan
+
+    def stands_for(self, model: object) -> tuple[BaseChatModel, ...]:
+        """All models that may answer for ``model``, by their names; empty unless it is a name of this gateway.
+
+        For caches, whose answers must not outlive the models that gave them. May make models, and so block.
+        """
+        if not isinstance(model, AliasModel) or model.model_name not in self:
+            return ()
+        names, found = [model.model_name], set[str]()
+        while names:
+            name = names.pop()
+            if name not in found:
+                found.add(name)
+                alias = self.aliases.get(name)
+                names += (*alias.deployments, *alias.tiers, *alias.fallbacks) if alias is not None else ()
+        return tuple(self.deployments[name].model for name in sorted(found & self.deployments.keys()))
 
     def close(self) -> None:
         """Release all models that were made."""

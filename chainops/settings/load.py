@@ -11,7 +11,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -121,10 +121,19 @@ def _said(place: tuple[int | str, ...], problem: Any) -> str:
     dotted = ".".join(str(part) for part in place)
     if problem["type"] != "extra_forbidden":
         return f"{dotted} = {problem['input']!r}: {problem['msg']}"
-    section: type[BaseModel] | None = Settings
-    for part in place[:-1]:
-        field = section.model_fields.get(str(part)) if section else None
-        section = field.annotation if field and isinstance(field.annotation, type) else None
-    known = list(section.model_fields) if section and issubclass(section, BaseModel) else []
+    known = _known(place[:-1])
     close = difflib.get_close_matches(str(place[-1]), known, n=1)
-    return f"{dotted} does not exist" + (f" (did you mean {close[0]!r}?)" if close else f" (known: {', '.join(known)})")
+    told = f" (did you mean {close[0]!r}?)" if close else f" (known: {', '.join(known)})" if known else ""
+    return f"{dotted} does not exist{told}"
+
+
+def _known(place: tuple[int | str, ...]) -> list[str]:
+    """Names of the settings at a place, inside lists and tables of sections too."""
+    kind: Any = Settings
+    for part in place:
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            field = kind.model_fields.get(str(part))
+            kind = field.annotation if field else None
+        else:  # a number in a list, a name in a table
+            kind = next((arg for arg in reversed(get_args(kind)) if arg is not Ellipsis), None)
+    return list(kind.model_fields) if isinstance(kind, type) and issubclass(kind, BaseModel) else []

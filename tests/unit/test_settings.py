@@ -107,3 +107,20 @@ def test_a_file_from_an_editor_that_marks_its_encoding_is_read(tmp_path: Path) -
 def test_a_path_that_no_file_can_have_is_a_clear_error() -> None:
     with pytest.raises(SetupError, match="null"):
         load_settings("a\0b", environ={})
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[[budgets.rules]]\nhrad = '5'", "budgets.rules.0.hrad does not exist (did you mean 'hard'?)"),
+        ("[[limits.rules]]\nname = 'a'\nzzz = 1", "limits.rules.0.zzz does not exist (known: name, per, kind"),
+        ("[route.models.small]\nfiel = 'x.gguf'", "route.models.small.fiel does not exist (did you mean 'file'?)"),
+    ],
+)
+def test_a_misspelt_name_inside_a_list_or_a_named_table_is_told_with_the_names_there(
+    tmp_path: Path, text: str, told: str
+) -> None:
+    (tmp_path / "chainops.toml").write_text(text)
+    with pytest.raises(SetupError) as caught:
+        load_settings(tmp_path / "chainops.toml")
+    assert told in str(caught.value)

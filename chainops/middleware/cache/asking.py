@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -57,9 +57,11 @@ class Asking:
     versions: Mapping[str, str]
     config: Mapping[str, Any]
     only_deterministic: bool
+    stands_for: Callable[[Any], Sequence[Any]] | None = None
     _rules: dict[int, tuple[Any, Rule]] = field(default_factory=dict)
     _codes: dict[int, tuple[weakref.ref[Any], Any]] = field(default_factory=dict)
     _met: set[tuple[str, str]] = field(default_factory=set)
+    _names: set[str] = field(default_factory=set)
 
     def rule(self, call: Call) -> Rule:
         """What is set for the call's node."""
@@ -92,9 +94,12 @@ class Asking:
         rule = self.rule(call)
         if not rule.models:
             raise NotCached("", silent=True)
-        if self.only_deterministic and (why := why_not_model(call)):
+        behind = await self._behind(call)
+        if self.only_deterministic and (why := next(filter(None, (why_not_model(call, m) for m in behind)), "")):
             raise NotCached(why)
-        identity = await self._identity(call.model, call.name, "model")
+        identity = await self._identity(behind[0], call.name, "model")
+        if len(behind) > 1:
+            identity = {"one of": [identity, *[await self._identity(m, call.name, "model") for m in behind[1:]]]}
         parts = {
             "messages": messages_key(call.messages),
             "model": identity,
@@ -107,6 +112,19 @@ class Asking:
         own = identity.get("identity") if isinstance(identity, dict) else None
         sha = own.get("model_sha256") if isinstance(own, dict) else None
         return self._asked(call, rule, parts, (f"model:{call.name}", *([f"model:{sha}"] if sha else ())))
+
+    async def _behind(self, call: ModelCall) -> Sequence[Any]:
+        """The models that may answer: of a name, those that it stands for."""
+        if self.stands_for is None:
+            return (call.model,)
+        try:
+            if call.name in self._names:
+                return self.stands_for(call.model) or (call.model,)
+            found = await asyncio.to_thread(self.stands_for, call.model)  # the first time, models are made
+        except Exception as error:  # noqa: BLE001 - code of others is asked; a cache never breaks a call
+            raise NotCached(f"what the model is cannot be told: {error}") from None
+        self._names.add(call.name)
+        return found or (call.model,)
 
     async def tool(self, call: ToolCall) -> Asked:
         """The key of a tool or retriever call. Raises ``NotCached``."""

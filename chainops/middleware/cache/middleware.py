@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -66,6 +66,8 @@ class Cache(Middleware):
         single_flight: False lets equal calls run at the same time.
         memory_entries: answers kept as objects. size_limit: bytes on disk.
         config: JSON that all keys contain.
+        stands_for: the models that may answer for a model that is only a name (``Gateway.stands_for``); an application
+            from settings has it from its layer ``route``.
         store: in place of ``directory``.
 
     Raises:
@@ -99,6 +101,7 @@ class Cache(Middleware):
         memory_entries: int = 2000,
         size_limit: int = 2**30,
         config: Mapping[str, Any] | None = None,
+        stands_for: Callable[[Any], Sequence[Any]] | None = None,
         store: CacheStore | None = None,
     ) -> None:
         options: dict[str, Any] = {"recent": memory_entries, "early": early_refresh}
@@ -110,6 +113,7 @@ class Cache(Middleware):
             versions=dict(versions or {}),
             config=dict(config or {}),
             only_deterministic=only_deterministic,
+            stands_for=stands_for,
         )
         self.flights = Flights()
         self.single_flight = single_flight

@@ -12,12 +12,12 @@ from chainops.store.cache.cut import cut_reason
 __all__ = ["documents_of", "is_deterministic_error", "is_pure", "why_not_model", "why_not_stored"]
 
 
-def why_not_model(call: ModelCall) -> str:
-    """Why another answer may come out the next time; empty where the same one will."""
-    seed = call.params.get("seed", getattr(call.model, "seed", None))
+def why_not_model(call: ModelCall, model: Any) -> str:
+    """Why another answer of ``model`` may come out the next time; empty where the same one will."""
+    seed = call.params.get("seed", getattr(model, "seed", None))
     if isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0:
         return ""
-    temperature = call.params.get("temperature", getattr(call.model, "temperature", None))
+    temperature = call.params.get("temperature", getattr(model, "temperature", None))
     if temperature is None:
         return "the model has no temperature and no seed"
     if isinstance(temperature, int | float) and temperature == 0:

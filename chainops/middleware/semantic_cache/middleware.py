@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -68,6 +68,8 @@ class SemanticCache(Middleware):
         tenant_key, user_key: where the run's metadata has them.
         max_entries: answers kept per partition, the newest.
         verifier: a chat model that is asked, for each hit, whether the two questions mean the same.
+        stands_for: the models that may answer for a model that is only a name (``Gateway.stands_for``); an application
+            from settings has it from its layer ``route``.
 
     Raises:
         StoreError: code ``cache.semantic``.
@@ -94,6 +96,7 @@ class SemanticCache(Middleware):
         user_key: str = "user",
         max_entries: int = 100_000,
         verifier: BaseChatModel | None = None,
+        stands_for: Callable[[Any], Sequence[Any]] | None = None,
     ) -> None:
         _check(mode in ("off", "shadow", "on"), "mode", mode)
         _check(scope in ("tenant", "user"), "scope", scope)
@@ -101,6 +104,7 @@ class SemanticCache(Middleware):
         self.embedder = embedder
         self.mode, self.threshold, self.ttl_s, self.scope = mode, threshold, ttl_s, scope
         self.tenant_key, self.user_key, self.max_entries = tenant_key, user_key, max_entries
+        self.stands_for = stands_for
         self.verifier = Verifier(verifier) if verifier is not None else None
         self.file = SemanticFile(directory)
         self._partitions: Partitions | None = None
@@ -152,12 +156,14 @@ class SemanticCache(Middleware):
             call.annotate(self.name, skipped=f"it is for one user, and the run's metadata has no {self.user_key!r}")
             return None
         vector = (await self.embedder.embed([question]))[0]
-        key = await asyncio.to_thread(
-            partition_of, call, self.embedder.identity, tenant, {"user": user} if private else {}
-        )
+        key = await asyncio.to_thread(self._partition, call, tenant, {"user": user} if private else {})
         async with self._locks.get():
             match, seen = await asyncio.to_thread(self._find, key, question, vector)
         return key, vector, match, seen
+
+    def _partition(self, call: ModelCall, tenant: Any, scope: Mapping[str, Any]) -> str:
+        models = self.stands_for(call.model) if self.stands_for is not None else ()
+        return partition_of(call, self.embedder.identity, tenant, scope, models)
 
     def _find(self, key: str, question: str, vector: NDArray[np.float32]) -> tuple[_Match | None, int]:
         if self._partitions is None:

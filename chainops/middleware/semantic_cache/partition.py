@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from chainops.calls import ModelCall
@@ -34,15 +34,18 @@ def question_of(call: ModelCall) -> str | None:
     return last.content if len(last.content) <= MAX_CHARS else None
 
 
-def partition_of(call: ModelCall, embedder: str, tenant: Any, scope: Mapping[str, Any]) -> str:
-    """The key of everything but the question.
+def partition_of(
+    call: ModelCall, embedder: str, tenant: Any, scope: Mapping[str, Any], models: Sequence[Any] = ()
+) -> str:
+    """The key of everything but the question; ``models``: what may answer, where the call's model is only a name.
 
     Raises:
         Unfaithful: something of it cannot be written down.
     """
-    identity = identity_of(call.model)
-    if not identity["stable"]:
-        raise Unfaithful(f"what the model is: {'; '.join(identity.get('unstable', ()))}")
+    identities = [identity_of(model) for model in models or (call.model,)]
+    for one in identities:
+        if not one["stable"]:
+            raise Unfaithful(f"what the model is: {'; '.join(one.get('unstable', ()))}")
     marks = call.guard.marks
     return digest_of(
         {
@@ -51,7 +54,7 @@ def partition_of(call: ModelCall, embedder: str, tenant: Any, scope: Mapping[str
             "tenant": canonical(tenant),
             "scope": {name: canonical(value) for name, value in scope.items()},
             "before": messages_key(call.messages[:-1]),
-            "model": identity,
+            "model": identities[0] if len(identities) == 1 else identities,
             "stop": None if call.stop is None else list(call.stop),
             "params": {name: canonical(_plain(value)) for name, value in call.params.items() if value is not None},
             "depends": canonical(dict(marks.depends)) if marks is not None else {},
