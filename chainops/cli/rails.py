@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chainops.cli.rails_measure import run_bench, run_evaluate
 from chainops.cli.rails_trial import run_trial
 from chainops.cli.trace_io import print_json
 from chainops.errors import SetupError
@@ -55,6 +56,8 @@ def _named(text: str) -> tuple[str, str]:
 
 
 app.command("test")(run_trial)
+app.command("bench")(run_bench)
+app.command("evaluate")(run_evaluate)
 
 
 @app.command()

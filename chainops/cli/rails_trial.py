@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chainops.cli.trace_io import print_json, print_rich
+from chainops.cli.trace_io import picture, print_json, print_rich
 from chainops.errors import SetupError
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def run_trial(
     place: Annotated[str, typer.Option("--place", help="Where the texts would stand.")] = "input",
     settings: Settings = None,
     misses: Annotated[bool, typer.Option("--misses", help="Show the texts that were judged wrongly.")] = False,
+    plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE.svg", help="Write a picture as well.")] = None,
     as_json: Json = False,
 ) -> None:
     """How many attacks the rails find, and how often they are wrong: rates with intervals, by category."""
@@ -56,6 +57,8 @@ def run_trial(
     rows = read_labelled(file)
     outcomes = asyncio.run(_outcomes(default_layer(settings), rows, place))
     found = report(outcomes)
+    if plot is not None:
+        _draw(plot, file.name, found, outcomes)
     wrong = [o.of for o in outcomes if o.found != (o.of.kind == "attack")] if misses else []
     if as_json:
         shown = [{"kind": row.kind, "group": row.group, "text": row.text} for row in wrong]
@@ -82,6 +85,19 @@ async def _outcomes(rails: Rails, rows: list[Labelled], place: str) -> list[Outc
         score = None if scoring is None else (await scoring.score(row.text)).score
         outcomes.append(Outcome(row, bool(policies - {"monitor"}), bool(policies & {"block", "ask"}), score))
     return outcomes
+
+
+def _draw(path: Path, title: str, found: dict[str, Any], outcomes: list[Outcome]) -> None:
+    from rich.console import Group
+    from rich.text import Text
+
+    from chainops.middleware.rails.trial import histogram
+
+    bars = [Text(line, no_wrap=True) for line in histogram(outcomes)]
+    try:
+        path.write_text(picture(Group(_table(found), Text(""), *bars), title), encoding="utf-8")
+    except OSError as error:
+        raise SetupError(f"{path} cannot be written: {error}", hint="Name another file.", code="setup.args") from None
 
 
 def _table(found: dict[str, Any]) -> Any:

@@ -5,7 +5,7 @@ side divided by the bare graph of the same round; which side goes first changes 
 
 * a graph of five nodes, each of which adds a message: bare; in an empty pipeline; with input and output rails of
   patterns on every node (new texts each time, nothing remembered); the same patterns as a NeMo folder, through the
-  adapter; and with NeMo's own ``LLMRails.check_async`` before and after each node
+  adapter; and with NeMo's own ``LLMRails.check_async`` and ``IORails.check_async`` before and after each node
 * the same with 100 runs at once
 * one check: a pattern rail, the adapter's compiled rail, LLMRails, in microseconds
 * the stream gate: microseconds for each token through the layer, against a layer that only passes on
@@ -108,8 +108,32 @@ def sides(folder: Path, with_llmrails: bool) -> dict[str, Side]:
         "NeMo folder, adapter": runs_of(instrument(graph_of(), Pipeline([nemo]))),
     }
     if with_llmrails:
+        found["NeMo IORails"] = runs_of(graph_of(iorails(folder)))
         found["NeMo LLMRails"] = runs_of(graph_of(llmrails(folder)))
     return found
+
+
+def iorails(folder: Path) -> Callable[[Any], Any]:
+    """NeMo's engine without Colang, which works off a queue."""
+    from nemoguardrails import RailsConfig
+    from nemoguardrails.guardrails.iorails import IORails
+    from nemoguardrails.rails.llm.options import RailType
+
+    rails = IORails(RailsConfig.from_path(str(folder)))
+
+    def around(node: Any) -> Any:
+        async def guarded(state: MessagesState) -> Any:
+            question = next(m.text for m in reversed(state["messages"]) if isinstance(m, HumanMessage))
+            asked = {"role": "user", "content": question}
+            await rails.check_async([asked], rail_types=[RailType.INPUT])
+            update = await node(state)
+            said = {"role": "assistant", "content": update["messages"][0].text}
+            await rails.check_async([asked, said], rail_types=[RailType.OUTPUT])
+            return update
+
+        return guarded
+
+    return around
 
 
 async def compare(work: dict[str, Side], rounds: int, at_once: int, each: int) -> dict[str, dict[str, float]]:

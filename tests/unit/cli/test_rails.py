@@ -77,3 +77,35 @@ def test_test_takes_the_jailbreak_rail_where_none_is_configured(capsys: Any, tmp
     (tmp_path / "x.jsonl").write_text("\n".join(map(json.dumps, rows)))
     code, out, err = run(capsys, "test", "x.jsonl")
     assert code == 0 and "100.0%" in out and "jailbreak rail" in err and "score" in out
+
+
+def test_evaluate_prints_how_often_the_learned_rails_are_wrong(capsys: Any, tmp_path: Path) -> None:
+    code, out, _ = run(capsys, "evaluate", "toxicity")
+    assert code == 0 and "stand-in" in out and "MIT" in out and " to " in out
+    found = json.loads(run(capsys, "evaluate", "--json")[1])
+    assert set(found) == {"toxicity", "jailbreak", "indirect_injection"}
+    rows = [row for card in found.values() for row in card["rows"]]
+    assert all(0 <= row["low"] <= row["rate"] <= row["high"] + 1e-9 and row["texts"] for row in rows)
+    assert {row["kind"] for row in found["jailbreak"]["rows"]} == {"attack", "ordinary", "hard"}
+    assert run(capsys, "evaluate", "words")[0] == 2
+    (tmp_path / "x.npz").write_bytes(b"nothing")
+    assert run(capsys, "evaluate", "toxicity", "--weights", "x.npz")[0] == 2
+    assert run(capsys, "evaluate", "--weights", "x.npz")[0] == 2
+
+
+def test_bench_compares_a_graph_with_and_without_the_rails(capsys: Any) -> None:
+    code, out, err = run(capsys, "bench", "--rounds", "2", "--at-once", "2", "--json")
+    found = json.loads(out)
+    assert code == 0 and "no rail is configured" in err
+    assert found["graph"]["wall"] > 0 and found["graph_at_once"]["cpu"] > 0
+    assert set(found["rails"]) == {"patterns"} and found["rails"]["patterns"]["long_us"] > 0
+    code, out, _ = run(capsys, "bench", "--rounds", "2", "--at-once", "2")
+    assert code == 0 and "five nodes" in out and "piece of a stream" in out
+
+
+def test_test_draws_a_picture(capsys: Any, tmp_path: Path) -> None:
+    (tmp_path / "chainops.toml").write_text('[rails]\ndeny = ["dawn"]\n')
+    (tmp_path / "x.jsonl").write_text('{"text": "dawn", "label": 1}\n{"text": "dusk", "label": 0}\n')
+    assert run(capsys, "test", "x.jsonl", "--plot", "x.svg")[0] == 0
+    assert "<svg" in (tmp_path / "x.svg").read_text() and "attacks" in (tmp_path / "x.svg").read_text()
+    assert run(capsys, "test", "x.jsonl", "--plot", "away/x.svg")[0] == 2

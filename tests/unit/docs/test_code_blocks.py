@@ -234,7 +234,7 @@ def test_a_wrong_command_line_is_found(line: str, problem: str) -> None:
 def test_a_command_in_prose_may_leave_arguments_out_but_not_be_wrong() -> None:
     for line in ("prompt add", "route list|explain|calibrate", "<plugin> ...", "plugin new NAME", "trace show [RUN]"):
         check_command(line, whole=False)
-    for line in ("rails evaluate", "trace show RUN --png"):
+    for line in ("rails abolish", "trace show RUN --png"):
         with pytest.raises(AssertionError, match="there is no"):
             check_command(line, whole=False)
 
