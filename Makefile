@@ -11,7 +11,7 @@ export HF_HUB_OFFLINE := 1
 export NEMO_GUARDRAILS_NO_USAGE_STATS := 1
 export LANGSMITH_TRACING := false
 
-.PHONY: help demo test install install-demo embedder lint reference format bench bench-check binary test-binary binary-lock lock clean
+.PHONY: help demo test install install-demo embedder lint reference format model bench bench-engine bench-check binary test-binary binary-lock lock clean
 
 help: ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -62,6 +62,18 @@ format: install ## Format the code
 
 bench: install ## Measure everything beside its peers, and draw it: ONLY="cache limits", QUICK=1, DATA=folder
 	$(BIN)/python tests/bench/report $(if $(QUICK),--quick) $(if $(DATA),--data $(DATA)) $(foreach name,$(ONLY),--only $(name))
+
+TINY := recipes/tiny_model/support-desk-tiny.gguf
+model: install ## Train the tiny model anew into build/tiny, and compare it (15 minutes of CPU time; needs torch)
+	$(PYTHON) -m venv build/tiny/venv
+	build/tiny/venv/bin/python -m pip install --quiet -r recipes/tiny_model/requirements.txt
+	build/tiny/venv/bin/python recipes/tiny_model/train.py --steps 3178 --out build/tiny
+	build/tiny/venv/bin/python recipes/tiny_model/export.py --from build/tiny --to build/tiny/support-desk-tiny.gguf
+	$(BIN)/python recipes/tiny_model/evaluate.py build/tiny/support-desk-tiny.gguf --count 1200
+	@cmp -s build/tiny/support-desk-tiny.gguf $(TINY) && echo "the same file, bit for bit" || echo "another file than the committed one; recipes/tiny_model/README.md says why"
+
+bench-engine: install ## Measure what the local model promises, beside llama-server built from the same sources (hours)
+	$(BIN)/python tests/bench/bench_engine_bars.py --native "$$($(BIN)/python tests/bench/llama_server.py)" --python-server
 
 bench-check: install ## Count instructions of the hot paths, beside the baseline (needs valgrind; for a nightly job)
 	$(BIN)/python tests/bench/instructions.py

@@ -1,7 +1,8 @@
 """Train the tiny support-desk model on one CPU thread.
 
 ``python recipes/tiny_model/train.py --minutes 13 --out DIR`` writes ``tokenizer.json`` and ``model.pt`` to DIR.
-The budget is CPU time, so a busy machine only makes the run longer, not worse.
+The budget is CPU time, so a busy machine only makes the run longer, not worse; or ``--steps``, which gives the same bytes
+again on the same processor with the same versions.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for tokenizer.json and model.pt")
     parser.add_argument("--minutes", type=float, default=13.0, help="CPU minutes of training")
+    parser.add_argument("--steps", type=int, help="steps of training, in place of --minutes")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--vocabulary", type=int, default=1280)
     parser.add_argument("--layers", type=int, default=4)
@@ -95,7 +97,11 @@ def main() -> None:
     checkpoint = str(options.out / "model.pt")
     started, budget = time.process_time(), options.minutes * 60.0
     step, recent = 0, 0.0
-    while (done := (time.process_time() - started) / budget) < 1.0:
+
+    def progress() -> float:
+        return step / options.steps if options.steps else (time.process_time() - started) / budget
+
+    while (done := progress()) < 1.0:
         rate = learning_rate(options.rate, step, done)
         for group in optimizer.param_groups:
             group["lr"] = rate
@@ -105,7 +111,7 @@ def main() -> None:
         if step % options.log_every == 0:
             print(f"{done:6.1%}  step {step}  loss {recent:.3f}  rate {rate:.5f}", file=sys.stderr, flush=True)
         if step % 500 == 0:
-            save_checkpoint(checkpoint, network, {"steps": step, "cpu_minutes": done * options.minutes})
+            save_checkpoint(checkpoint, network, {"steps": step, "cpu_minutes": (time.process_time() - started) / 60.0})
     save_checkpoint(checkpoint, network, {"steps": step, "cpu_minutes": (time.process_time() - started) / 60.0})
     print(f"done: {step} steps, loss {recent:.3f}, {checkpoint}", file=sys.stderr)
 
