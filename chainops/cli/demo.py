@@ -98,7 +98,7 @@ def _orders(desk: ModuleType, db: Path) -> Path:
 
 def _check_llama() -> None:
     """Say that the engine is missing before anything else is said."""
-    if importlib.util.find_spec("llama_cpp") is None:
+    if all(importlib.util.find_spec(name) is None for name in ("llama_cpp", "xllamacpp")):
         raise MissingExtra("llama", package="llama-cpp-python", needed_for="The demo's local model")
 
 

@@ -1,8 +1,8 @@
 """Train the tiny support-desk model on one CPU thread.
 
 ``python recipes/tiny_model/train.py --minutes 13 --out DIR`` writes ``tokenizer.json`` and ``model.pt`` to DIR.
-The budget is CPU time, so a busy machine only makes the run longer, not worse; or ``--steps``, which gives the same bytes
-again on the same processor with the same versions.
+The budget is CPU time, so a busy machine only makes the run longer, not worse; or ``--steps``, which gives the same
+bytes again on the same processor with the same versions.
 """
 
 from __future__ import annotations

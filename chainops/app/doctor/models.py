@@ -31,7 +31,14 @@ BUILD = "chainops docs howto/install says how it is built; CMAKE_ARGS=-DGGML_NAT
 def llama() -> Iterator[Finding]:
     """How llama.cpp was built; loaded in a process of its own, because a wrong build dies of it."""
     if util.find_spec("llama_cpp") is None:
+        from chainops.engines.llama.prebuilt_library import prebuilt_version
+
         fix = "pip install 'chainops[llama]' (compiles for some minutes; chainops docs howto/install)"
+        if (found := prebuilt_version()) is not None:
+            detail = f"xllamacpp {found}, compiled elsewhere, stands in for llama-cpp-python"
+            yield Finding("llama.cpp", "build", "ok", detail, f"For adapters, kept prefixes and guesses: {fix}")
+            return
+        fix += ", or 'chainops[llama-prebuilt]'"
         yield Finding("llama.cpp", "build", "absent", "llama-cpp-python is not installed", fix)
         return
     done = subprocess.run(  # noqa: S603  this Python, and a program of ours

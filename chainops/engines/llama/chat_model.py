@@ -26,6 +26,7 @@ from chainops.engines.llama.library import library_version
 from chainops.engines.llama.loading import DEFAULT_CONTEXT
 from chainops.engines.llama.messages import as_dicts
 from chainops.engines.llama.model_file import known_sha256
+from chainops.engines.llama.prebuilt_library import prebuilt_version
 from chainops.engines.llama.prefixing import WithPrefixes
 from chainops.engines.llama.structured import Structured
 
@@ -106,7 +107,7 @@ class ChatLlama(WithPrefixes, Structured):
             "kv_type": self.kv_type,
             "template": hashlib.sha256(self.chat_template.encode()).hexdigest() if self.chat_template else "the file's",
             "sampling": {name: getattr(self, name) for name in sampling},
-            "llama_cpp": library_version(),
+            "llama_cpp": library_version() or f"xllamacpp {prebuilt_version()}",
             **self.adapters_identity(),
         }
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from chainops.engines.llama.failures import ModelClosed
 from chainops.engines.llama.loading import ModelOptions
+from chainops.engines.llama.prebuilt_library import use_prebuilt
 from chainops.engines.llama.session import Session
 from chainops.errors import ChainopsError, SetupError
 
@@ -22,6 +23,15 @@ _registry_lock = threading.RLock()
 _alive: weakref.WeakSet[Session] = weakref.WeakSet()  # those that only drain, too
 _room_lock = threading.Lock()
 _budget: int | None = None
+
+
+def _session_class() -> type[Session]:
+    """llama-cpp-python's, or xllamacpp's where only that is installed."""
+    if not use_prebuilt():
+        return Session
+    from chainops.engines.llama.prebuilt import PrebuiltSession
+
+    return PrebuiltSession
 
 
 def _forget(session: Session) -> None:
@@ -111,7 +121,7 @@ class Lease:
         with _registry_lock:
             session = _sessions.get(key)
             if session is None or not session.usable:
-                session = _sessions[key] = Session(options, _forget, _make_room)
+                session = _sessions[key] = _session_class()(options, _forget, _make_room)
                 _alive.add(session)
             session.leases.add(id(self))
             self._held[key] = session

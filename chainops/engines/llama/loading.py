@@ -18,7 +18,7 @@ from chainops.engines.llama.room import Layout, check_memory, plan_room
 from chainops.engines.llama.template import ChatTemplate
 from chainops.errors import SetupError
 
-__all__ = ["DEFAULT_CONTEXT", "Loaded", "ModelOptions", "load", "threads_for"]
+__all__ = ["DEFAULT_CONTEXT", "Loaded", "ModelOptions", "encoder_for", "load", "threads_for"]
 
 DEFAULT_CONTEXT = 4096
 SMALL_FILE = 100_000_000
@@ -120,9 +120,12 @@ def load(options: ModelOptions, make_room: Callable[[int], None] = lambda _need:
         kv_type=options.kv_type,
         on_gpu=on_gpu,
     )
-    vocabulary = _Vocabulary(file)
-    source = options.chat_template or str(file.metadata.get("tokenizer.chat_template", ""))
-    template = ChatTemplate(source, bos_token=vocabulary.text("bos"), eos_token=vocabulary.text("eos"))
+    opened: list[Native] = []
+
+    def tokenize(text: str, special: bool, start: bool) -> list[int]:
+        return opened[0].tokenize(text, special=special, start=start)
+
+    encoder = encoder_for(file, options.chat_template, tokenize)  # first: a wrong template costs no loading
     sha256 = file.sha256
     if options.probe is True or (options.probe == "auto" and not sha256):
         sha256 = ensure_probed(file, always=options.probe is True)
@@ -157,11 +160,20 @@ def load(options: ModelOptions, make_room: Callable[[int], None] = lambda _need:
             native.close()
             raise
 
-    def tokenize(text: str, special: bool, start: bool) -> list[int]:
-        return native.tokenize(text, special=special, start=start)
-
-    encoder = PromptEncoder(template, tokenize, control=vocabulary.control(), bos_token=vocabulary.text("bos"))
+    opened.append(native)
     return Loaded(native, encoder, sha256, file, draft)
+
+
+def encoder_for(file: ModelFile, chat_template: str, tokenize: Callable[[str, bool, bool], list[int]]) -> PromptEncoder:
+    """What makes prompts for ``file``, by ``chat_template`` or, if that is empty, the one in the file.
+
+    Raises:
+        SetupError: code ``setup.chat_template``.
+    """
+    vocabulary = _Vocabulary(file)
+    source = chat_template or str(file.metadata.get("tokenizer.chat_template", ""))
+    template = ChatTemplate(source, bos_token=vocabulary.text("bos"), eos_token=vocabulary.text("eos"))
+    return PromptEncoder(template, tokenize, control=vocabulary.control(), bos_token=vocabulary.text("bos"))
 
 
 def _draft_file(path: str, large: ModelFile) -> ModelFile:

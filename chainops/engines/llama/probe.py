@@ -35,7 +35,7 @@ def cache_dir() -> Path:
 
 
 def _mark(*parts: object) -> Path:
-    key = hashlib.sha256("\0".join(map(str, (*parts, library_id()))).encode()).hexdigest()
+    key = hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()
     return cache_dir() / f"{key}.json"
 
 
@@ -58,36 +58,48 @@ def _write(mark: Path, sha256: str) -> None:
         return  # no cache directory: the next process probes again
 
 
-def ensure_probed(file: ModelFile, *, always: bool = False) -> str:
+def ensure_probed(file: ModelFile, *, always: bool = False, prebuilt: str = "") -> str:
     """Probe ``file`` unless the same content passed before; returns its SHA-256.
 
     A file whose path, size, inode and time of change are those of a passed one is not read again.
+
+    Args:
+        always: probe it in any case.
+        prebuilt: version of xllamacpp, which shall run it; empty: llama-cpp-python shall.
 
     Raises:
         SetupError: code ``setup.model_probe``: the file did not survive the trial.
     """
     stats = [part.stat() for part in file.parts]
-    place = _mark("place", file.path.resolve(), *((s.st_size, s.st_mtime_ns, s.st_ino) for s in stats))
+    library = f"xllamacpp {prebuilt}" if prebuilt else library_id()
+    place = _mark("place", file.path.resolve(), *((s.st_size, s.st_mtime_ns, s.st_ino) for s in stats), library)
     if not always and (known := _read(place)):
         return known
     sha256 = file_sha256(*file.parts)
-    content = _mark("content", sha256)
+    content = _mark("content", sha256, library)
     if always or _read(content) != sha256:
-        run_probe(file.path, seconds=BASE_SECONDS + file.size / BYTES_PER_SECOND)
+        run_probe(file.path, seconds=BASE_SECONDS + file.size / BYTES_PER_SECOND, prebuilt=bool(prebuilt))
         _write(content, sha256)
     _write(place, sha256)
     return sha256
 
 
-def run_probe(path: Path, *, seconds: float = BASE_SECONDS) -> None:
-    """Load the model at ``path`` in a child process and decode with it.
+def run_probe(path: Path, *, seconds: float = BASE_SECONDS, prebuilt: bool = False) -> None:
+    """Load the model at ``path`` in a child process and decode with it; ``prebuilt``: by xllamacpp.
 
     Raises:
         SetupError: code ``setup.model_probe``.
     """
-    hint = "The file is damaged, or this build of llama-cpp-python cannot run it. Nothing was loaded into this process."
+    hint = "The file is damaged, or this build of llama.cpp cannot run it. Nothing was loaded into this process."
     search = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
-    command = [sys.executable, "-P", "-m", "chainops.engines.llama.probe", str(path)]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "chainops.engines.llama.probe",
+        str(path),
+        *(["prebuilt"] if prebuilt else []),
+    ]
     if not sys.executable:
         raise SetupError("No Python executable is known for the trial load", hint="Set probe=False.")
     try:
@@ -153,18 +165,24 @@ def _trial(path: Path) -> str:
         native.close()
 
 
-def main(path: str) -> None:
+def _prebuilt_trial(path: Path) -> str:
+    from chainops.engines.llama.prebuilt import trial
+
+    return trial(path)
+
+
+def main(path: str, engine: str = "") -> None:
     """What the child does: prints one JSON verdict."""
     if sys.platform != "win32":
         import resource
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
-        reason = _trial(Path(path))
+        reason = _prebuilt_trial(Path(path)) if engine else _trial(Path(path))
     except Exception as error:  # noqa: BLE001 - whatever it is, it is the verdict
         reason = getattr(error, "message", "") or f"{type(error).__name__}: {error}"
     sys.stdout.write(json.dumps({"ok": not reason, "reason": reason}))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])
