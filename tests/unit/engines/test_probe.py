@@ -34,7 +34,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def trials(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The trial loads that happened; they are not run."""
     seen: list[Path] = []
-    monkeypatch.setattr(probe, "run_probe", lambda path, seconds: seen.append(path))
+    monkeypatch.setattr(probe, "run_probe", lambda path, seconds, prebuilt: seen.append(path))
     return seen
 
 
@@ -81,7 +81,7 @@ def test_a_sound_model_passes_and_its_content_is_not_tried_again(
 ) -> None:
     path = chain_model([b"a", b"b"]).write(tmp_path / "model.gguf")
     assert probe.ensure_probed(check_model_file(path)) == file_sha256(path)
-    monkeypatch.setattr(probe, "run_probe", lambda path, seconds: pytest.fail("tried again"))
+    monkeypatch.setattr(probe, "run_probe", lambda path, seconds, prebuilt: pytest.fail("tried again"))
     copy = Path(shutil.copy(path, tmp_path / "copy.gguf"))
     assert probe.ensure_probed(check_model_file(copy)) == file_sha256(path)
 
@@ -134,7 +134,7 @@ def test_a_failed_trial_is_not_remembered_as_passed(
 ) -> None:
     file = check_model_file(chain_model([b"a", b"b"]).write(tmp_path / "model.gguf"))
 
-    def fail(path: Path, seconds: float) -> None:
+    def fail(path: Path, seconds: float, prebuilt: bool) -> None:
         raise SetupError("it failed")
 
     monkeypatch.setattr(probe, "run_probe", fail)
