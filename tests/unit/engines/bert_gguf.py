@@ -29,8 +29,8 @@ LAYER = {
 }
 
 
-def write_bert(weights: Path, out: Path) -> Path:
-    """The model in ``weights``, in 32-bit floats."""
+def write_bert(weights: Path, out: Path, **more: Any) -> Path:
+    """The model in ``weights``, in 32-bit floats, and ``more`` arrays; ``cls_weight`` means ``cls.weight``."""
     config, tensors = _config(weights), _tensors(weights / "model.safetensors")
     names = dict(NAMES)
     for i in range(config["num_hidden_layers"]):
@@ -66,6 +66,7 @@ def write_bert(weights: Path, out: Path) -> Path:
         prefix, _, kind = name.rpartition(".")
         if prefix in names:
             chosen[f"{names[prefix]}.{kind}"] = array
+    chosen |= {name.replace("_", "."): array for name, array in more.items()}
     head = b"GGUF" + struct.pack("<IQQ", 3, len(chosen), len(metadata))
     head += b"".join(
         string(key) + struct.pack("<I", kind) + value(kind, item) for key, (kind, item) in metadata.items()

@@ -204,16 +204,61 @@ def test_sentence_transformers_gives_the_same_vectors(embedder: BatchedEmbedder)
 
 
 @pytest.fixture(scope="module")
-def bert(embedder: BatchedEmbedder, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same weights as a GGUF file."""
+def weights() -> Path:
     pytest.importorskip("llama_cpp", reason="needs llama-cpp-python (the [llama] extra)")
     from chainops.engines.embeddings.export import weights_folder
 
     try:
-        weights = weights_folder()
+        return weights_folder()
     except SetupError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def bert(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same weights as a GGUF file."""
     return write_bert(weights, tmp_path_factory.mktemp("bert") / "minilm.gguf")
+
+
+@pytest.mark.llama
+async def test_a_cross_encoder_scores_what_its_head_makes_of_question_and_text(
+    weights: Path, bert: Path, tmp_path: Path
+) -> None:
+    from langchain_core.documents import Document
+
+    from chainops.engines.embeddings import LlamaReranker
+    from chainops.engines.embeddings.encoder import FIRST, LlamaEncoder
+
+    rng = np.random.default_rng(5)
+    dense, bias = (rng.normal(size=size).astype(np.float32) * 0.2 for size in ((384, 384), 384))
+    output = rng.normal(size=(1, 384)).astype(np.float32)
+    path = write_bert(weights, tmp_path / "ranker.gguf", cls_weight=dense, cls_bias=bias, cls_output_weight=output)
+    texts = [*TEXTS, "word " * 400, "", *(f"order {number} was shipped" for number in range(40))]
+    ranker = LlamaReranker(path=str(path), top_n=3)
+    scores = ranker.scores("Where is the cat?", texts)
+
+    encoder = LlamaEncoder(bert, pooling=FIRST)
+    question = encoder.tokens("Where is the cat?")
+    rows = [[*question, *encoder.tokens(text)[1:-1][: 256 - len(question) - 1], question[-1]] for text in texts]
+    expected = (np.tanh(encoder.encode(rows) @ dense.T + bias) @ output.T)[:, 0]
+    assert np.allclose(scores, expected, atol=0.05)
+    assert np.ptp(expected) > 1
+
+    documents = [Document(text, metadata={"n": n}) for n, text in enumerate(texts)]
+    best = await ranker.acompress_documents(documents, "Where is the cat?")
+    assert [document.metadata["n"] for document in best] == list(np.argsort(-scores)[:3])
+    assert best[0].metadata["relevance_score"] == pytest.approx(float(scores.max()))
+    assert "relevance_score" not in documents[0].metadata
+    assert list(await ranker.acompress_documents([], "nothing")) == []
+
+
+@pytest.mark.llama
+def test_an_encoder_without_a_head_for_scores_is_refused(bert: Path) -> None:
+    from chainops.engines.embeddings import LlamaReranker
+
+    with pytest.raises(SetupError, match="no head for scores") as caught:
+        LlamaReranker(path=str(bert)).scores("a", ["b"])
+    assert caught.value.code == "setup.embedder"
 
 
 @pytest.mark.llama
