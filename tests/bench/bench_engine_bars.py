@@ -1,13 +1,14 @@
 """What the local model promises, each bar beside what is measured, in one run.
 
 ``python tests/bench/bench_engine_bars.py [--native PROGRAM] [--sizes 26MB 130MB tiny] [--rounds 3] [--json]``.
-Sides and workloads are those of ``bench_engine.py``. A bar is judged for the layout that the documentation advises:
-*unified* for the agent, *partitioned* for unique prompts; the other one stands beside it. The native server is
-there with the better of its layouts in that very round; without ``--native`` its bars are not measured, and said
-so. Ratios are medians over rounds of tokens per second; those in brackets are of tokens per CPU second, which a
-busy machine disturbs less.
+Sides and workloads are those of ``bench_engine.py``. A bar is judged for the layout that the documentation
+advises: *unified* for the agent, *partitioned* for unique prompts; the other one stands beside it. The native
+server is there with the better of its layouts in that very round, with flash attention, its default; without
+``--native`` its bars are not measured, and said so. Ratios are medians over rounds of tokens per second; those
+in brackets are of tokens per CPU second, which a busy machine disturbs less.
 
-The tiny model is the shipped one, with an end mark that it does not know, so that every answer has its full length.
+The tiny model is the shipped one, with an end mark that it does not know, so that every answer has its full
+length.
 """
 
 from __future__ import annotations
@@ -169,6 +170,7 @@ def main() -> None:
     parser.add_argument("--python-server", action="store_true", help="llama_cpp.server, too")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--no-alone", action="store_true", help="no bandwidth and no neighbour: many calls only")
+    parser.add_argument("--flash", action="store_true", help="flash attention, for ChatLlama and Llama")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     bars: list[Bar] = []
@@ -179,7 +181,13 @@ def main() -> None:
             print(f"{size}: {path.stat().st_size / 1e6:.0f} MB", flush=True)
             layouts = ["unified", "partitioned"]
             sides = open_sides(
-                path, 32, layouts=layouts, servers=[], native=options.native, python_server=options.python_server
+                path,
+                32,
+                layouts=layouts,
+                servers=[],
+                native=options.native,
+                python_server=options.python_server,
+                flash=options.flash,
             )
             try:
                 found = asyncio.run(rounds_of(sides, options.rounds))

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -66,7 +66,7 @@ def open_sides(
 
 
 class Engine:
-    """ChatLlama's session; counts the processor time of its decodes."""
+    """ChatLlama's session; counts the processor time inside llama.cpp."""
 
     def __init__(self, path: Path, parallel: int, layout: Any, *, flash: bool) -> None:
         self.model = ChatLlama(
@@ -82,16 +82,20 @@ class Engine:
         self.session.token_ids("load it")
         self.decode_s = 0.0
         native = self.session._loaded.native  # type: ignore[union-attr]
-        decode = native.decode
+        for name in ("decode", "state", "restore", "tokenize"):
+            setattr(native, name, self._timed(getattr(native, name)))
 
-        def timed() -> int:
+    def _timed(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """``function`` of llama.cpp, whose processor time is counted."""
+
+        def call(*args: Any, **options: Any) -> Any:
             began = time.thread_time()
             try:
-                return decode()
+                return function(*args, **options)
             finally:
                 self.decode_s += time.thread_time() - began
 
-        native.decode = timed  # type: ignore[method-assign]
+        return call
 
     async def ask(self, messages: Messages, tokens: int) -> AsyncIterator[int]:
         async for event in self.session.stream(Ask(messages=messages, max_tokens=tokens, sampling=Sampling())):
