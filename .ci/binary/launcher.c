@@ -207,12 +207,12 @@ static void unpack(const char *to) {
 
 /* ---- where to ---- */
 
-static int make_folders(char *path) {
+static int make_folders(char *path, mode_t mode) {
     for (char *at = path + 1;; at++) {
         char was = *at;
         if (was != '/' && was) continue;
         *at = 0;
-        int failed = mkdir(path, 0700) && errno != EEXIST && access(path, X_OK);
+        int failed = mkdir(path, mode) && errno != EEXIST && access(path, X_OK);
         *at = was;
         if (failed) return -1;
         if (!was) return 0;
@@ -220,9 +220,9 @@ static int make_folders(char *path) {
 }
 
 /* 0 when runtimes can be made or found in `base`; else errno says why not. */
-static int usable(char *base) {
+static int usable(char *base, mode_t mode) {
     struct stat found;
-    if (make_folders(base) || stat(base, &found)) return -1;
+    if (make_folders(base, mode) || stat(base, &found)) return -1;
     if (!S_ISDIR(found.st_mode)) return errno = ENOTDIR, -1;
     if (found.st_uid != geteuid() && found.st_uid != 0) return errno = EPERM, -1;
     if (found.st_mode & 022) return errno = EPERM, -1;
@@ -234,7 +234,7 @@ static void choose_base(char *base) {
     char runtime[PATH_MAX];
     if (named && *named) {
         join(base, "%s", named);
-        if (!usable(base)) return;
+        if (!usable(base, geteuid() ? 0700 : 0755)) return; /* what root unpacks is for everybody */
         if (errno == EPERM)
             fail("Use a folder that belongs to you and that nobody else can write in (chmod 700).",
                  "The folder %s could be changed by others", base);
@@ -247,7 +247,7 @@ static void choose_base(char *base) {
         if (place == 0) join(base, "%s/chainops", cache);
         if (place == 1) join(base, "%s/.cache/chainops", home);
         if (place == 2) join(base, "/var/tmp/chainops-%u", (unsigned)geteuid());
-        if (usable(base)) continue;
+        if (usable(base, 0700)) continue;
         join(runtime, "%s/rt-%.32s", base, tail.sha256);
         if (!access(base, W_OK) || !access(runtime, X_OK)) return;
     }
@@ -332,6 +332,7 @@ int main(int argc, char **argv) {
     char self[PATH_MAX], base[PATH_MAX], runtime[PATH_MAX], loader[PATH_MAX], python[PATH_MAX], real[PATH_MAX];
     char libraries[2 * PATH_MAX + 16];
     struct stat about;
+    mode_t mask = umask(022);
     find_myself(self);
     self_fd = open(self, O_RDONLY | O_CLOEXEC);
     if (self_fd < 0 || fstat(self_fd, &about)) fail("Make the file readable (chmod +r).", "Cannot read %s", self);
@@ -361,6 +362,7 @@ int main(int argc, char **argv) {
     *next++ = real;
     *next++ = "-I", *next++ = "-X", *next++ = "utf8", *next++ = "-m", *next++ = "chainops";
     for (int i = 1; i < argc; i++) *next++ = argv[i];
+    umask(mask);
     execv(loader, args);
     if (errno == EACCES)
         fail("Set CHAINOPS_RUNTIME_DIR to a folder on a disk that allows programs.",

@@ -39,6 +39,7 @@ _GROUPS = {
     "restore": "Check a backup, and bring it back.",
     "route": "Models behind names: list, explain, calibrate.",
     "run": "Run an application from its folder: on one input, or on lines from stdin until told to stop.",
+    "service": "Write systemd units, a Containerfile and a logrotate file for an application.",
     "settings": "Settings: show, check, schema.",
     "trace": "Look at recorded runs: list, show, tail, search, export, import, prune.",
     "upgrade": "Bring all files to this version, with a backup first.",
