@@ -108,7 +108,11 @@ def _unpacked(wheel: Path, digest: str) -> Path:
 def _base() -> Path:
     if named := os.environ.get("CHAINOPS_RUNTIME_DIR"):
         return Path(named) / "plugins"
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    try:
+        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:
+        hint = "Set CHAINOPS_RUNTIME_DIR to a folder that you can write in."
+        raise _wrong("There is no folder to unpack plugins to: this user has no home", hint) from None
     return Path(cache) / "chainops" / "plugins"
 
 
@@ -143,6 +147,8 @@ def _unpack(archive: zipfile.ZipFile, place: Path) -> None:
                     raise OSError(f"{entry.filename} leads outside")
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(archive.read(entry))
+        if os.geteuid() == 0:
+            _open_for_all(part)
         try:
             part.rename(place)
         except OSError:
@@ -150,6 +156,13 @@ def _unpack(archive: zipfile.ZipFile, place: Path) -> None:
                 raise
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _open_for_all(part: Path) -> None:
+    """What root unpacks is for everybody, whatever root's umask is."""
+    part.parent.chmod(0o755)
+    for path in (part, *part.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
 
 
 def _changed(place: Path, record: dict[str, str]) -> str | None:

@@ -66,6 +66,13 @@ class Box:
     def run(self, *words: str, given: str = "", folder: str = "/data", **environment: str) -> Done:
         return finish(self.start(*words, folder=folder, **environment), given)
 
+    def outside(self, script: str, words: list[str], environment: dict[str, str]) -> Done:
+        """Run a shell script in namespaces of its own, with ``words`` as its arguments; it enters the root itself."""
+        command = ["unshare", "--mount", "--net", "--pid", "--fork", "sh", "-c", script, "sh", *words]
+        environment = {"PATH": os.environ["PATH"], **environment}
+        pipe = subprocess.PIPE
+        return finish(subprocess.Popen(command, env=environment, text=True, stdin=pipe, stdout=pipe, stderr=pipe))
+
 
 def signal_inside(process: subprocess.Popen[str], which: int) -> None:
     """Send a signal to the program itself: the process that we started is ``unshare``."""

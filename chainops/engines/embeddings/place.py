@@ -27,7 +27,10 @@ def default_place() -> Path:
     inside = Path(sys.prefix) / "share" / "chainops" / NAME
     if (inside / MODEL).is_file():
         return inside
-    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    try:
+        data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    except RuntimeError:  # a user without a home: a service's, a container's
+        return inside
     return Path(data) / "chainops" / NAME
 
 

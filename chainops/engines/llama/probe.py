@@ -29,8 +29,14 @@ BYTES_PER_SECOND = 50_000_000
 
 
 def cache_dir() -> Path:
-    """Where passed probes are remembered: ``$XDG_CACHE_HOME`` or ``~/.cache``, then ``chainops/llama-probes``."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
+    """Where passed probes are remembered: ``$XDG_CACHE_HOME`` or ``~/.cache``, then ``chainops/llama-probes``.
+
+    A user without a home (a service's, a container's) gets a place that nobody can write to: nothing is remembered.
+    """
+    try:
+        base = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+    except RuntimeError:
+        base = os.devnull
     return Path(base) / "chainops" / "llama-probes"
 
 
