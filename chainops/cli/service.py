@@ -26,9 +26,9 @@ def service(
     application: Annotated[Path, typer.Option("--app", help="The application's folder on the machine that runs it.")],
     name: Annotated[str, typer.Option("--name", help="What units, user and data directory are called.")] = "desk",
     program: Annotated[Path | None, typer.Option("--program", help="Where chainops lies there; else as here.")] = None,
-    runtime: Annotated[
-        Path, typer.Option("--runtime", help="Where root unpacked the one file, for everybody.")
-    ] = Path("/opt/chainops"),
+    runtime: Annotated[Path, typer.Option("--runtime", help="Where root unpacked the one file, for everybody.")] = Path(
+        "/opt/chainops"
+    ),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Write systemd units, a Containerfile and a logrotate file for an application, with the plugins of --plugins."""
@@ -41,7 +41,7 @@ def service(
         return
     for file in files:
         typer.echo(str(folder / file))
-    typer.echo("Next: chainops docs howto/offline, from \"As a service\" on", err=True)
+    typer.echo('Next: chainops docs howto/offline, from "As a service" on', err=True)
 
 
 def write_service(

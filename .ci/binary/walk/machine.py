@@ -102,6 +102,6 @@ class Machine:
             for group in self.groups:
                 for folder, _, _ in os.walk(group, topdown=False):
                     try:
-                        os.rmdir(folder)
+                        Path(folder).rmdir()
                     except OSError:
                         time.sleep(0.05)  # its processes are still ending
