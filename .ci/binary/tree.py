@@ -111,7 +111,8 @@ def embedder(tree: Path, weights: Path, work: Path) -> None:
     """The embedder's model in half precision: 45 MB in place of 90, the same vectors within a ten-thousandth."""
     import pip
 
-    made, exporter, python = work / "embedder", work / "exporter", tree / "bin" / "python3.11"
+    recipe = tree / PACKAGES / "chainops" / "engines" / "embeddings" / "export.py"
+    made, exporter, python = work / f"embedder-{sha256_of(recipe)[:12]}", work / "exporter", tree / "bin" / "python3.11"
     if not (made / "card.json").is_file():
         wanted = work / "exporter.txt"
         wanted.write_text("".join(requirement(name, TOOLS) for name in ("onnx", "ml-dtypes")), encoding="utf-8")

@@ -69,10 +69,12 @@ rails:
 """
 LAYERS = """
 [pipeline]
-middleware = ["trace", "rails", "pii", "semantic_cache", "cache", "limits"]
+middleware = ["trace", "limits", "rails", "pii", "semantic_cache", "cache"]
 [rails]
 config = "/apps/guarded/nemo"
 jailbreak = true
+[pii]
+persist = false
 [nodes."answer"]
 semantic_cache = "shadow"
 """

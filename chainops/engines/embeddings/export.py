@@ -64,12 +64,16 @@ def export(out: Path, weights: Path | None = None, *, int8: bool = False, half: 
         raise MissingExtra("export", package="onnx", needed_for="Making the embedder's model file") from None
     folder = weights or weights_folder()
     config = _config(folder)
-    model = _Graph(config, _tensors(folder / "model.safetensors"), half=half).model()
+    tensors = _tensors(folder / "model.safetensors")
+    more: dict[str, str] = {}
     try:
         out.mkdir(parents=True, exist_ok=True)
         part = out / f"{MODEL}.part"
-        onnx.save(model, part)
-        _finish(part, out, folder, config["hidden_size"], "int8" if int8 else "fp16" if half else "fp32")
+        if half:  # what was learnt on the vectors of the full model holds for this one: which that is
+            onnx.save(_Graph(config, tensors).model(), part)
+            more["full_precision"] = sha256_of(part)
+        onnx.save(_Graph(config, tensors, half=half).model(), part)
+        _finish(part, out, folder, config["hidden_size"], "int8" if int8 else "fp16" if half else "fp32", more)
     except OSError as error:
         raise SetupError(
             f"Cannot write {out}: {error.strerror or error}", hint="Give another folder.", code="setup.output"
@@ -77,7 +81,7 @@ def export(out: Path, weights: Path | None = None, *, int8: bool = False, half: 
     return out
 
 
-def _finish(part: Path, out: Path, folder: Path, dimensions: int, precision: str) -> None:
+def _finish(part: Path, out: Path, folder: Path, dimensions: int, precision: str, more: dict[str, str]) -> None:
     """Quantise, and give the files their names; the card last, so that a folder with a card is whole."""
     if precision == "int8":
         from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -95,6 +99,7 @@ def _finish(part: Path, out: Path, folder: Path, dimensions: int, precision: str
         "max_tokens": MAX_TOKENS,
         "licence": "Apache-2.0 (sentence-transformers/all-MiniLM-L6-v2)",
         "files": {name: sha256_of(out / name) for name in (MODEL, TOKENIZER)},
+        **more,
     }
     (out / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
 

@@ -52,7 +52,7 @@ class OnnxModel:
             ) from None
         self._tokenizer.enable_truncation(max_length=int(folder.card["max_tokens"]))
         self._tokenizer.no_padding()
-        self.identity = folder.identity
+        self.identity, self.stands_for = folder.identity, folder.stands_for
         self.dimensions = int(folder.card["dimensions"])
 
     def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:

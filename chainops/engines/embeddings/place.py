@@ -47,6 +47,13 @@ class ModelFolder:
         card = self.card
         return f"onnx:{card['name']}:{card['precision']}:{card['files'][MODEL][:16]}:{card['max_tokens']}"
 
+    @property
+    def stands_for(self) -> str | None:
+        """Of a model in half precision: the identity of the same weights in full precision."""
+        card = self.card
+        digest = card.get("full_precision")
+        return f"onnx:{card['name']}:fp32:{str(digest)[:16]}:{card['max_tokens']}" if digest else None
+
 
 def open_folder(path: Path) -> ModelFolder:
     """The model in ``path``.

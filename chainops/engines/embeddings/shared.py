@@ -59,6 +59,11 @@ class BatchedEmbedder:
         return self._model.identity
 
     @property
+    def stands_for(self) -> str | None:
+        """The identity of the same model in full precision, of one in half precision."""
+        return getattr(self._model, "stands_for", None)
+
+    @property
     def dimensions(self) -> int:
         """Numbers in one vector."""
         return self._model.dimensions
@@ -197,6 +202,11 @@ class LazyEmbedder:
     def identity(self) -> str:
         """Which model in which engine and precision; loads it."""
         return embedder(self.path).identity
+
+    @property
+    def stands_for(self) -> str | None:
+        """The identity of the same model in full precision, of one in half precision; loads it."""
+        return embedder(self.path).stands_for
 
     @property
     def dimensions(self) -> int:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from chainops.embedding import fits
 from chainops.errors import SetupError
 from chainops.middleware.rails.jailbreak.head import WEIGHTS, Head, load_head
 from chainops.middleware.rails.jailbreak.rail import Jailbreak
@@ -84,7 +85,7 @@ class IndirectInjection(Rail):
         if not parts:
             return 0.0, ""
         parts = parts[:: -(-len(parts) // MOST)]
-        if self.head.embedder != self.embedder.identity:
+        if not fits(self.embedder, self.head.embedder):
             raise SetupError(
                 f"The weights were made with {self.head.embedder}, the embedder is {self.embedder.identity}",
                 hint="Train them with this embedder, or use that one.",

@@ -9,6 +9,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from chainops.embedding import fits
 from chainops.errors import SetupError
 from chainops.middleware.rails.jailbreak.head import WEIGHTS, windows
 from chainops.middleware.rails.jailbreak.views import plain, views
@@ -120,7 +121,7 @@ class Toxicity(Rail):
         parts = windows(plain(text))
         if self.embedder is None or not parts:
             return 0.0
-        if self.head.embedder != self.embedder.identity:
+        if not fits(self.embedder, self.head.embedder):
             raise SetupError(
                 f"The weights were made with {self.head.embedder}, the embedder is {self.embedder.identity}",
                 hint="Train them with this embedder, or use words only.",

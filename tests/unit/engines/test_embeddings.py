@@ -16,6 +16,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_tests.integration_tests import EmbeddingsIntegrationTests
 from langchain_tests.unit_tests import EmbeddingsUnitTests
 
+from chainops.embedding import fits
 from chainops.engines.embeddings import BatchedEmbedder, LazyEmbedder, LocalEmbeddings
 from chainops.engines.embeddings import embedder as shared
 from chainops.engines.embeddings.place import CARD, MODEL, TOKENIZER, default_place, open_folder
@@ -70,6 +71,7 @@ def test_weights_in_half_precision_take_half_the_room_and_give_the_same_vectors(
     assert json.loads((folder / CARD).read_text())["precision"] == "fp16"
     half = LazyEmbedder(folder)
     assert half.identity != embedder.identity
+    assert fits(half, embedder.identity) and fits(embedder, embedder.identity) and not fits(embedder, half.identity)
     assert np.abs(asyncio.run(half.embed(TEXTS)) - embedder.embed_sync(TEXTS)).max() < 1e-3
 
 

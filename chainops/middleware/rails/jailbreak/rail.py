@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from chainops.embedding import fits
 from chainops.errors import SetupError
 from chainops.middleware.rails.jailbreak.head import WEIGHTS, Head, load_head, windows
 from chainops.middleware.rails.jailbreak.many_shot import turns_within
@@ -111,7 +112,7 @@ class Jailbreak(Rail):
         if len(parts) > MOST:
             parts = _chosen(parts)
         texts = [window for _, window in parts]
-        if self.head.embedder != self.embedder.identity:
+        if not fits(self.embedder, self.head.embedder):
             raise SetupError(
                 f"The weights were made with {self.head.embedder}, the embedder is {self.embedder.identity}",
                 hint="Train them with this embedder, or use that one.",
