@@ -351,6 +351,7 @@ int main(int argc, char **argv) {
     snprintf(libraries, sizeof libraries, "%s/glibc:%s/lib", runtime, runtime);
     const char *quiet[][2] = {{"NEMO_GUARDRAILS_NO_USAGE_STATS", "1"}, {"DO_NOT_TRACK", "1"}, {"HF_HUB_OFFLINE", "1"},
                               {"HF_HUB_DISABLE_TELEMETRY", "1"}, {"LANGSMITH_TRACING", "false"},
+                              {"ORT_DISABLE_TELEMETRY", "1"},
                               {"PIP_DISABLE_PIP_VERSION_CHECK", "1"}};
     for (size_t i = 0; i < sizeof quiet / sizeof *quiet; i++) setenv(quiet[i][0], quiet[i][1], 0);
     setenv("CHAINOPS_EXE", self, 1);

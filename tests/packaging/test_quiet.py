@@ -64,6 +64,23 @@ def test_loading_rails_connects_to_nothing_and_writes_nothing_home(tmp_path: Pat
     assert not list(tmp_path.rglob("usage_stats.json"))
 
 
+@pytest.mark.parametrize("how", ["embed", "session"])
+def test_the_embedder_connects_to_nothing_and_writes_nothing_home(tmp_path: Path, how: str) -> None:
+    pytest.importorskip("onnxruntime", reason="needs onnxruntime (the [onnx] extra)")
+    from chainops.engines.embeddings.place import MODEL, default_place
+
+    if not (default_place() / MODEL).is_file():
+        pytest.skip("needs the embedder's model file: make embedder")
+    (tmp_path / "home").mkdir()
+    begin = "import os, time, sys; os.environ['HOME'] = os.getcwd() + '/home'; import chainops\n"
+    embed = "import asyncio; from chainops.engines.embeddings import embedder; asyncio.run(embedder().embed(['a']))\n"
+    session = "import onnxruntime, pathlib; onnxruntime.InferenceSession(pathlib.Path(sys.argv[1]) / 'model.onnx')\n"
+    code = begin + (embed if how == "embed" else session) + "time.sleep(1)\n"  # a report goes out in the background
+    trace = traced(tmp_path, sys.executable, "-c", code, str(default_place()))
+    assert strangers(trace) == []
+    assert [path.name for path in (tmp_path / "home").rglob("*") if path.is_file()] == []
+
+
 def test_an_attempt_to_reach_another_machine_would_be_found(tmp_path: Path) -> None:
     code = (
         "import socket; s = socket.socket(); s.settimeout(0.1)\n"

@@ -39,13 +39,13 @@ class Box:
     def __init__(self, root: Path, binary: Path) -> None:
         self.root = root
         root.chmod(0o755)
-        for name in ("data", "tmp", "proc", "dev", "apps"):
+        for name in ("data", "tmp", "proc", "dev/shm", "apps"):
             (root / name).mkdir(parents=True)
         os.link(binary, root / "chainops") if _same_disk(binary, root) else shutil.copy(binary, root / "chainops")
         for name, major, minor in (("null", 1, 3), ("zero", 1, 5), ("random", 1, 8), ("urandom", 1, 9)):
             os.mknod(root / "dev" / name, 0o020666, os.makedev(major, minor))
             (root / "dev" / name).chmod(0o666)
-        for name in ("data", "tmp"):
+        for name in ("data", "tmp", "dev/shm"):
             os.chown(root / name, USER, USER)
 
     def command(self, *words: str, folder: str = "/data") -> list[str]:
