@@ -43,7 +43,8 @@ class RunHooks:
 
         def start(inner: NodeCall) -> Iterator[Any]:
             began.append(True)
-            chunks = super(RunHooks, self).stream(inner.input, config, **kwargs)  # type: ignore[misc]
+            given = config if inner.config is call.config else inner.config
+            chunks = super(RunHooks, self).stream(inner.input, given, **kwargs)  # type: ignore[misc]
             return _scoped(chunks, Scope(plan.pipeline, inner, plan.auto), implicit)
 
         implicit = var_child_runnable_config.get()
@@ -60,7 +61,8 @@ class RunHooks:
 
         def start(inner: NodeCall) -> AsyncIterator[Any]:
             began.append(True)
-            chunks = super(RunHooks, self).astream(inner.input, config, **kwargs)  # type: ignore[misc]
+            given = config if inner.config is call.config else inner.config
+            chunks = super(RunHooks, self).astream(inner.input, given, **kwargs)  # type: ignore[misc]
             return _ascoped(chunks, Scope(plan.pipeline, inner, plan.auto), implicit)
 
         implicit = var_child_runnable_config.get()

@@ -22,9 +22,10 @@ from chainops.calls import (
     ToolCall,
     ToolNext,
 )
-from chainops.errors import ChainopsError, SetupError
+from chainops.errors import SetupError, is_control_flow
 from chainops.gate import GatedStream, guard
 from chainops.layer import ALL_KINDS, Middleware, Streaming
+from chainops.middleware.pii.errors import members, said, say, stand_in
 from chainops.middleware.pii.finding import Detector
 from chainops.middleware.pii.scanner import PatternDetector, Scanner
 from chainops.middleware.pii.scrub import Scrubber
@@ -174,13 +175,18 @@ class Pii(Middleware):
     async def _run(self, call: NodeCall, call_next: NodeNext) -> Any:
         thread = await self._thread(call)
         given = await self._clean(call, thread, call.input)
+        # LangGraph writes the metadata of a run into its checkpoints
+        metadata = call.config.get("metadata") or {}
+        if (cleaned := await self._clean(call, thread, metadata)) is not metadata:
+            call = call.replace(config={**call.config, "metadata": cleaned})
         emit = _restoring(call.emit, thread) if self.restores else call.emit
         try:
             # the result goes to the layers around only, the caller reads what was emitted: no value need be in it
             return await call_next(call.replace(input=given, emit=emit))
         except Exception as error:
             if self.restores:
-                _say(error, rebuild(_said(error), thread.restore))
+                for member in members(error):
+                    say(member, rebuild(said(member), thread.restore))
             raise
         finally:
             self._threads.drop(call.run)
@@ -230,12 +236,25 @@ class Pii(Middleware):
         """The result; an error, which LangGraph keeps in its checkpoints, says the same with placeholders."""
         try:
             return await result
-        except Exception as error:
-            said = _said(error)
-            if (cleaned := await self._clean(call, thread, said)) is not said:
-                _say(error, cleaned)
+        except Exception as error:  # noqa: BLE001  raised below
+            failed = error
+        # raised outside of the clause: what stands in for an error must not carry it as its context
+        raise await self._without(call, thread, given, failed)
+
+    async def _without(self, call: Call, thread: Thread, given: Any, error: Exception) -> Exception:
+        for member in members(error):
+            parts = said(member)
+            if (cleaned := await self._clean(call, thread, parts)) is not parts:
+                say(member, cleaned)
                 _bind(call, thread, given, cleaned)
-            raise
+        if is_control_flow(error):
+            return error
+        texts = [_text(error), _text(error, repr)]
+        if (cleaned := await self._clean(call, thread, texts)) == texts:
+            return error
+        _bind(call, thread, given, cleaned)
+        # what it says is not made of its arguments
+        return stand_in(error, *cleaned)
 
     async def _answer(self, call: Call, thread: Thread, watch: PiiWatch, message: AIMessage) -> AIMessage:
         """The whole answer as its stream has left: texts through the same watch, all else searched as values."""
@@ -280,15 +299,11 @@ def _keep(thread: Thread, new: Sequence[tuple[str, str]]) -> None:
         thread.placeholder(kind, value)
 
 
-def _said(error: Exception) -> dict[str, Any]:
-    """What the text of an error is made of; also what an interrupt asks."""
-    own = {"message": error.message, "hint": error.hint} if isinstance(error, ChainopsError) else {}
-    return {"args": error.args, **own}
-
-
-def _say(error: Exception, said: Mapping[str, Any]) -> None:
-    for name, value in said.items():
-        setattr(error, name, value)
+def _text(error: Exception, form: Callable[[Exception], str] = str) -> str:
+    try:
+        return form(error)
+    except Exception:  # noqa: BLE001  a broken __str__ says nothing
+        return ""
 
 
 def _restoring(emit: Emit, thread: Thread) -> Emit:

@@ -124,9 +124,13 @@ def _walk_message(message: Any, text: Text, depth: int) -> Any:
             new = [_walk_arguments(call, text, depth) for call in item]
             if any(a is not b for a, b in zip(new, item, strict=True)):
                 changes[name] = new
+    if (name := fields.get("name")) and (new := text(name, "")) != name:
+        changes["name"] = new.strip("<>")  # models take letters, digits, hyphens and underscores there
+    metadata: Any = fields.get("response_metadata") or {}
+    if metadata and (new := _walk(metadata, "", text, depth)) is not metadata:
+        changes["response_metadata"] = metadata = new
     if not changes:
         return message
-    metadata = fields.get("response_metadata") or {}
     if "logprobs" in metadata:  # they name the tokens that were replaced
         changes["response_metadata"] = {k: v for k, v in metadata.items() if k != "logprobs"}
     return message.model_copy(update=changes)

@@ -38,7 +38,8 @@ def look_up(who: str) -> str:
 def graph_of(pipeline, saver, model):
     async def answer(state):
         found = await look_up.ainvoke({"who": str(state["messages"][0].text)})
-        return {"messages": [AIMessage(found), await model.ainvoke(state["messages"], temperature=0)]}
+        said = AIMessage(found, name="john@example.com", response_metadata={"echo": [{"of": TEXT}]})
+        return {"messages": [said, await model.ainvoke(state["messages"], temperature=0)]}
 
     async def fail(state):
         if "fail" in state["messages"][-1].text:
@@ -73,7 +74,11 @@ async def run_all(tmp_path, trace_options, stream):
     model = ScriptedModel(["Write to model@shop.example, <PERSON_1>.", "fail"], repeat=True)
     async with AsyncSqliteSaver.from_conn_string(str(tmp_path / "checkpoints.db")) as saver:
         graph = graph_of(Pipeline([trace, pii, cache]), saver, model)
-        config = {"configurable": {"thread_id": "t1"}, "metadata": {"user": "u1"}, "tags": ["for john@example.com"]}
+        config = {
+            "configurable": {"thread_id": "t1"},
+            "metadata": {"user": "john@example.com"},
+            "tags": ["for john@example.com"],
+        }
         asked = {"messages": [HumanMessage(TEXT)]}
         if stream:
             text = "".join([m.text async for m, _ in graph.astream(asked, config, stream_mode="messages")])
