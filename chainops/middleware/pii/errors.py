@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from chainops.errors import ChainopsError
 
-__all__ = ["members", "said", "say", "stand_in"]
+__all__ = ["members", "said", "say", "stand_in", "text_of"]
 
 _TEXT, _SHOWN = "_chainops_text", "_chainops_shown"
 
@@ -35,6 +35,14 @@ def members(error: BaseException) -> Iterator[BaseException]:
             yield from members(child)
 
 
+def text_of(error: Exception, form: Callable[[Exception], str] = str) -> str:
+    """``str(error)``, or what else ``form`` makes of it; empty where that fails."""
+    try:
+        return form(error)
+    except Exception:  # noqa: BLE001  a broken __str__ says nothing
+        return ""
+
+
 def stand_in(error: Exception, text: str, shown: str) -> Exception:
     """The error, saying ``text`` as ``str()`` and ``shown`` as ``repr()``.
 
@@ -42,7 +50,7 @@ def stand_in(error: Exception, text: str, shown: str) -> Exception:
     """
     if not isinstance(error, BaseExceptionGroup):
         try:
-            error.__class__ = _silent(type(error))  # type: ignore[assignment]
+            error.__class__ = _silent(type(error))
         except TypeError:  # made in C or Rust
             pass
         else:
@@ -50,10 +58,11 @@ def stand_in(error: Exception, text: str, shown: str) -> Exception:
             return error
     base = next(c for c in type(error).__mro__ if c.__module__ == builtins.__name__ and not _is_group(c))
     silent = _silent(base, type(error))
-    other: Exception = silent.__new__(silent, text)
+    other: Any = silent.__new__(silent, text)
     say(other, {"args": (text,), _TEXT: text, _SHOWN: shown})
     other.__cause__, other.__suppress_context__ = error.__cause__, True
-    return other.with_traceback(error.__traceback__)
+    other.__traceback__ = error.__traceback__
+    return other  # type: ignore[no-any-return]
 
 
 def _is_group(kind: type) -> bool:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from chainops.calls import (
     Call,
-    Emit,
     Handler,
     Kind,
     ModelCall,
@@ -25,7 +24,8 @@ from chainops.calls import (
 from chainops.errors import SetupError, is_control_flow
 from chainops.gate import GatedStream, guard
 from chainops.layer import ALL_KINDS, Middleware, Streaming
-from chainops.middleware.pii.errors import members, said, say, stand_in
+from chainops.middleware.pii.answer import restoring, running_texts
+from chainops.middleware.pii.errors import members, said, say, stand_in, text_of
 from chainops.middleware.pii.finding import Detector
 from chainops.middleware.pii.scanner import PatternDetector, Scanner
 from chainops.middleware.pii.scrub import Scrubber
@@ -126,7 +126,7 @@ class Pii(Middleware):
         thread = await self._thread(call)
         messages = await self._clean(call, thread, list(call.messages))
         outermost = call.parent is None and self.restores
-        emit = _restoring(call.emit, thread) if outermost else call.emit
+        emit = restoring(call.emit, thread) if outermost else call.emit
         call.at_engine(self.name, self._guarded(call, thread))
         try:
             result = await call_next(call.replace(messages=messages, emit=emit))
@@ -179,7 +179,7 @@ class Pii(Middleware):
         metadata = call.config.get("metadata") or {}
         if (cleaned := await self._clean(call, thread, metadata)) is not metadata:
             call = call.replace(config={**call.config, "metadata": cleaned})
-        emit = _restoring(call.emit, thread) if self.restores else call.emit
+        emit = restoring(call.emit, thread) if self.restores else call.emit
         try:
             # the result goes to the layers around only, the caller reads what was emitted: no value need be in it
             return await call_next(call.replace(input=given, emit=emit))
@@ -249,7 +249,7 @@ class Pii(Middleware):
                 _bind(call, thread, given, cleaned)
         if is_control_flow(error):
             return error
-        texts = [_text(error), _text(error, repr)]
+        texts = [text_of(error), text_of(error, repr)]
         if (cleaned := await self._clean(call, thread, texts)) == texts:
             return error
         _bind(call, thread, given, cleaned)
@@ -259,7 +259,7 @@ class Pii(Middleware):
     async def _answer(self, call: Call, thread: Thread, watch: PiiWatch, message: AIMessage) -> AIMessage:
         """The whole answer as its stream has left: texts through the same watch, all else searched as values."""
         texts: dict[str, str] = {}
-        for text in _running_texts(message):
+        for text in running_texts(message):
             texts[text] = guard(watch, text)
         if any(before != after for before, after in texts.items()):
             message = rebuild(message, lambda text, field: texts.get(text, text))
@@ -297,31 +297,3 @@ def _bind(call: Call, thread: Thread, given: Any, result: Any) -> None:
 def _keep(thread: Thread, new: Sequence[tuple[str, str]]) -> None:
     for kind, value in new:
         thread.placeholder(kind, value)
-
-
-def _text(error: Exception, form: Callable[[Exception], str] = str) -> str:
-    try:
-        return form(error)
-    except Exception:  # noqa: BLE001  a broken __str__ says nothing
-        return ""
-
-
-def _restoring(emit: Emit, thread: Thread) -> Emit:
-    """Placeholders leave in one piece, because the gate around the model passes whole words only."""
-
-    async def restored(chunk: Any) -> None:
-        await emit(rebuild(chunk, thread.restore))
-
-    return restored
-
-
-def _running_texts(message: AIMessage) -> list[str]:
-    """The texts of an answer that stream: the content, text and reasoning blocks, and reasoning beside it."""
-    found: list[Any] = []
-    if isinstance(message.content, str):
-        found.append(message.content)
-    else:
-        for block in message.content:
-            found += [block] if isinstance(block, str) else [block.get(f) for f in ("text", "reasoning", "thinking")]
-    found += [message.additional_kwargs.get(name) for name in ("reasoning_content", "reasoning")]
-    return [text for text in found if isinstance(text, str) and text]
