@@ -116,11 +116,12 @@ def _table(scores: list[Score]) -> Any:
 @app.command()
 def erase(
     subject: Annotated[str, typer.Option("--subject", help="The user, or the thread of a run without user.")],
+    tenant: Annotated[str, typer.Option("--tenant", help="The tenant, where runs name one.")] = "",
     vault: Vault = DEFAULT_VAULT,
     as_json: Json = False,
 ) -> None:
-    """Forget all values of one subject, in all threads; they can never be restored."""
-    count = _opened(vault).erase(subject)
+    """Forget all values of one subject, in all its threads; they can never be restored."""
+    count = _opened(vault).erase(subject, tenant)
     if as_json:
         print_json({"erased": count})
     else:

@@ -25,9 +25,10 @@ from chainops.store.wal import use_wal
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-__all__ = ["Keys", "Sealed", "Vault", "new_key"]
+__all__ = ["Keys", "Sealed", "Vault", "new_key", "subject_of"]
 
 KEY_BYTES = 32
+PURGE_S = 3600
 _NONCE = 12
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;
@@ -47,6 +48,11 @@ CREATE TABLE IF NOT EXISTS counter (
 def new_key() -> str:
     """A fresh key as text, for the environment of a deployment."""
     return base64.urlsafe_b64encode(os.urandom(KEY_BYTES)).decode()
+
+
+def subject_of(user: str, tenant: str = "") -> str:
+    """A subject of one tenant: the same name means somebody else at another."""
+    return f"{tenant}\x00{user}" if tenant else user
 
 
 class Sealed(NamedTuple):
@@ -133,6 +139,7 @@ class Vault:
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._pid = 0
+        self._purged = 0
 
     def load(self, thread: str) -> list[Sealed]:
         """The values of a thread that have not expired, in no order."""
@@ -148,13 +155,17 @@ class Vault:
         return [Sealed(kind, number, self._open(box, mac, kind, number)) for kind, number, box, _ in rows]
 
     def add(self, thread: str, subject: str, kind: str, value: str) -> int:
-        """Keep a value of a thread, for a subject; its number, the old one where it is kept already.
+        """Keep a value of a thread, for a subject (see :func:`subject_of`); its number, the old one where it is kept.
 
+        Once in an hour, what has expired is removed from the file.
         Numbers are never given twice in a thread, not even after values were erased or have expired.
         """
         mac = self.keys.mac("thread", thread)
         same = self.keys.mac(f"value {thread}\x00{kind}", value)
         now = int(self._clock())
+        if now >= self._purged + PURGE_S:
+            self._purged = now
+            self.purge()
         with self._writing() as connection:
             row = connection.execute(
                 "SELECT number, expires FROM sealed WHERE thread = ? AND kind = ? AND mac = ?", (mac, kind, same)
@@ -174,12 +185,11 @@ class Vault:
             )
         return int(number)
 
-    def erase(self, subject: str) -> int:
-        """Forget all values of a subject in all threads; how many there were. What is freed is overwritten."""
+    def erase(self, subject: str, tenant: str = "") -> int:
+        """Forget all values of a subject in all its threads; how many there were. What is freed is overwritten."""
+        whose = self.keys.mac("subject", subject_of(subject, tenant))
         with self._writing() as connection:
-            count = connection.execute(
-                "DELETE FROM sealed WHERE subject = ?", (self.keys.mac("subject", subject),)
-            ).rowcount
+            count = connection.execute("DELETE FROM sealed WHERE subject = ?", (whose,)).rowcount
             self._note_removal(connection)
         self._compact()
         return count

@@ -102,7 +102,7 @@ class Pii(Middleware):
         self.restores, self.plain_tools = restore, tuple(plain_tools)
         self._keys = Keys(key)
         self._vault = None if vault is None else Vault(vault, self._keys, ttl_s=ttl_s)
-        self._threads = Threads(self.scanner, self._vault, frozenset(removed), tenant_key, user_key)
+        self._threads = Threads(self.scanner, self._vault, frozenset(removed), tenant_key, user_key, ttl_s)
 
     async def wrap_node_call(self, call: NodeCall, call_next: NodeNext) -> Any:
         """The way into a run and out of it; around a node, its result."""
@@ -219,9 +219,18 @@ class Pii(Middleware):
 
         def wrap(original: Handler) -> Handler:
             async def engine(inner: ModelCall) -> ModelResult:
-                watch = PiiWatch(self.scanner, thread.placeholder, thread.known())
+                # a value that has no placeholder yet waits in the stream until the vault has it
+                kept = None if self._vault is None else thread.lookup
+                watch = PiiWatch(self.scanner, thread.placeholder, thread.known(), kept)
                 stream = GatedStream(inner.emit, watch)
-                answered = original(inner.replace(emit=stream))
+
+                async def emit(chunk: Any) -> None:
+                    await stream(chunk)
+                    if watch.wanted:
+                        new, watch.wanted = watch.wanted, []
+                        await asyncio.to_thread(thread.keep, new)
+
+                answered = original(inner.replace(emit=stream if kept is None else emit))
                 result: ModelResult = await self._unless_it_fails(call, thread, inner.messages, answered)
                 message = await self._answer(call, thread, watch, result.message)
                 _bind(call, thread, inner.messages, message)
@@ -260,6 +269,8 @@ class Pii(Middleware):
         """The whole answer as its stream has left: texts through the same watch, all else searched as values."""
         texts: dict[str, str] = {}
         for text in running_texts(message):
+            if self._vault is not None and (new := watch.unkept(text)):
+                await asyncio.to_thread(thread.keep, new)
             texts[text] = guard(watch, text)
         if any(before != after for before, after in texts.items()):
             message = rebuild(message, lambda text, field: texts.get(text, text))
@@ -281,9 +292,9 @@ class Pii(Middleware):
             await asyncio.to_thread(thread.scan, texts)
         if new := thread.unknown(texts):
             if self._vault is None:
-                _keep(thread, new)
+                thread.keep(new)
             else:
-                await asyncio.to_thread(_keep, thread, new)
+                await asyncio.to_thread(thread.keep, new)
             call.annotate("pii", found=dict(Counter(kind for kind, _ in new)))
         return rebuild(value, lambda text, field: text if text in done else thread.clean(text, field))
 
@@ -292,8 +303,3 @@ def _bind(call: Call, thread: Thread, given: Any, result: Any) -> None:
     """A result with placeholders that its input has not is for this thread: elsewhere they stand for other values."""
     if any(thread.value(p) is not None for p in placeholders(result) - placeholders(given)):
         call.mark_bound()
-
-
-def _keep(thread: Thread, new: Sequence[tuple[str, str]]) -> None:
-    for kind, value in new:
-        thread.placeholder(kind, value)

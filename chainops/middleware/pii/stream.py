@@ -31,10 +31,25 @@ class PiiWatch:
     """A :class:`~chainops.gate.Watch`: values leave as what ``replace`` gives for them.
 
     With detectors beside the built-in patterns, whose findings may depend on anything, everything waits for the end.
+
+    Args:
+        scanner: what looks.
+        replace: what stands for a value.
+        known: values that are known already.
+        kept: None for values that ``replace`` would block for. Before the end such a value waits, and what follows it;
+            it stands in :attr:`wanted`, for the caller to see to. One watch is for one answer then.
     """
 
-    def __init__(self, scanner: Scanner, replace: Replace, known: Known | None = None) -> None:
-        self._scanner, self._replace, self._known = scanner, replace, known
+    def __init__(
+        self,
+        scanner: Scanner,
+        replace: Replace,
+        known: Known | None = None,
+        kept: Callable[[str], str | None] | None = None,
+    ) -> None:
+        self._scanner, self._replace, self._known, self._kept = scanner, replace, known, kept
+        self.wanted: list[tuple[str, str]] = []
+        """Kind and value of what waits."""
         only = scanner.detectors[0] if len(scanner.detectors) == 1 else None
         self._forms: tuple[Form, ...] = only.forms if isinstance(only, PatternDetector) else ()
         self._opens = _openers_of(only) if isinstance(only, PatternDetector) else None
@@ -44,21 +59,28 @@ class PiiWatch:
         if self._opens is None:
             if not final:
                 return start, ()
-            return len(text), self._edits(text, [f for f in self._everything(text) if f.start >= start])
+            return self._edits(text, len(text), [f for f in self._everything(text) if f.start >= start], True)
         if text.isascii() and "\\" not in text:
             cut, found = self._settle(text, start, final)
-            return cut, self._edits(text, found) if found else ()
+            return self._edits(text, cut, found, final) if found else (cut, ())
         base = max(0, start - CONTEXT)
         folded = fold(text[base:])
         first = start - base if folded.places is None else bisect_left(folded.places, start - base)
         cut, found = self._settle(folded.text, first, final)
         if folded.places is not None:
             cut = folded.places[cut]
-        edits = []
+        spans = []
         for f in found:
             low, high = folded.span(f.start, f.end)
-            edits.append(Edit(base + low, base + high, self._replace(f.kind, text[base + low : base + high])))
-        return max(start, base + cut), edits
+            spans.append(Finding(base + low, base + high, f.kind, f.score))
+        return self._edits(text, max(start, base + cut), spans, final)
+
+    def unkept(self, text: str) -> list[tuple[str, str]]:
+        """Kind and value of what ``replace`` would block for in a whole text."""
+        if self._kept is None or not text:
+            return []
+        found = [(f.kind, text[f.start : f.end]) for f in self._everything(text)]
+        return [(kind, value) for kind, value in dict.fromkeys(found) if self._kept(value) is None]
 
     def _settle(self, text: str, start: int, final: bool) -> tuple[int, Sequence[Finding]]:
         """The same in a folded text; findings in place of edits."""
@@ -76,8 +98,15 @@ class PiiWatch:
             return cut, ()
         return self._find(text, start, cut, final)
 
-    def _edits(self, text: str, found: Sequence[Finding]) -> list[Edit]:
-        return [Edit(f.start, f.end, self._replace(f.kind, text[f.start : f.end])) for f in found]
+    def _edits(self, text: str, cut: int, found: Sequence[Finding], final: bool) -> tuple[int, list[Edit]]:
+        edits: list[Edit] = []
+        for f in found:
+            value = text[f.start : f.end]
+            if self._kept is not None and not final and self._kept(value) is None:
+                self.wanted.append((f.kind, value))
+                return f.start, edits
+            edits.append(Edit(f.start, f.end, self._replace(f.kind, value)))
+        return cut, edits
 
     def _ends(self, text: str, start: int, cut: int, plain: bool) -> int:
         """Where something begins that may go on over blanks; ``cut`` where nothing does."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from chainops.calls import RunContext
@@ -13,12 +14,14 @@ from chainops.middleware.pii.finding import Finding, resolve
 from chainops.middleware.pii.known import Known
 from chainops.middleware.pii.scanner import Scanner
 from chainops.middleware.pii.values import rebuild
-from chainops.store.vault import Vault
+from chainops.store.vault import Vault, subject_of
 
 __all__ = ["PLACEHOLDER", "Thread", "Threads", "placeholders"]
 
 PLACEHOLDER = re.compile(r"<[A-Z][A-Z_]{1,30}_\d{1,7}>")
-REMEMBERED = 4096
+REMEMBERED, HELD = 4096, 400_000
+"""Texts of a thread whose findings are remembered, and their characters."""
+WARM = 128
 SHORTEST = 3
 _NAME = re.compile(r"[^\W\d_]['’\w-]{2,}")
 
@@ -37,13 +40,14 @@ class Thread:
     def __init__(self, name: str, subject: str, scanner: Scanner, vault: Vault | None, removed: frozenset[str]) -> None:
         self.name, self.subject = name, subject
         self._scanner, self._vault, self._removed = scanner, vault, removed
-        self._version = 0
+        self.used = float("inf")
+        self._version = self._held = 0
         self._lock = threading.Lock()
         self._placeholders: dict[str, str] = {}
         self._values: dict[str, str] = {}
         self._numbers: dict[str, int] = {}
         self._known = Known()
-        self._scans: OrderedDict[tuple[str, str], list[Finding]] = OrderedDict()
+        self._scans: dict[tuple[str, str], list[Finding]] = {}
         self._cleaned: dict[tuple[str, str], str] = {}
 
     def refresh(self) -> None:
@@ -70,6 +74,11 @@ class Thread:
                 placeholder = f"<{kind}_{number}>"
             self._learn(kind, value, placeholder)
         return placeholder
+
+    def keep(self, values: Iterable[tuple[str, str]]) -> None:
+        """Give placeholders to values, each with its kind."""
+        for kind, value in values:
+            self.placeholder(kind, value)
 
     def lookup(self, value: str) -> str | None:
         """What stands for a value, where it is known."""
@@ -121,10 +130,16 @@ class Thread:
     def _found(self, key: tuple[str, str]) -> list[Finding]:
         found = self._scans.get(key)
         if found is None:
-            found = self._scans[key] = self._scanner.find(*key)
-            while len(self._scans) > REMEMBERED:
-                self._scans.popitem(last=False)
+            found = self._scanner.find(*key)
+            if len(self._scans) >= REMEMBERED or self._held > HELD:
+                self.forget_texts()
+            self._scans[key] = found
+            self._held += len(key[0])
         return found
+
+    def forget_texts(self) -> None:
+        """Let go of texts and what was found in them; placeholders stay."""
+        self._scans, self._cleaned, self._held = {}, {}, 0
 
     def findings(self, text: str, found: list[Finding]) -> list[Finding]:
         """What was found, and where known values stand, without overlaps."""
@@ -179,7 +194,9 @@ class Threads:
         vault: None keeps everything in memory, and forgets the threads that were used least.
         removed: see :class:`Thread`.
         tenant_key, user_key: where the metadata of a run has the tenant and the user.
+        ttl_s: seconds after which a thread that nobody used is forgotten here too.
         size: threads in memory.
+        clock: seconds.
     """
 
     def __init__(
@@ -189,8 +206,12 @@ class Threads:
         removed: frozenset[str],
         tenant_key: str,
         user_key: str,
+        ttl_s: float = 2_592_000.0,
         size: int = 10_000,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._ttl_s, self._clock = ttl_s, clock
+        self._warm: OrderedDict[str, Thread] = OrderedDict()
         self._scanner, self._vault, self._removed, self._size = scanner, vault, removed, size
         self._tenant_key, self._user_key = tenant_key, user_key
         self._threads: OrderedDict[str, Thread] = OrderedDict()
@@ -204,7 +225,8 @@ class Threads:
             thread = self._threads.get(name)
             if thread is None:
                 user = run.metadata.get(self._user_key)
-                subject = str(user) if user is not None else run.thread_id or ""
+                tenant = str(run.metadata.get(self._tenant_key, ""))
+                subject = subject_of(str(user) if user is not None else run.thread_id or "", tenant)
                 vault = self._vault if run.thread_id is not None else None
                 thread = self._threads[name] = Thread(name, subject, self._scanner, vault, self._removed)
                 while len(self._threads) > self._size:
@@ -224,9 +246,20 @@ class Threads:
             if removals != self._removals:
                 with self._lock:
                     self._threads.clear()
+                    self._warm.clear()
                 self._removals = removals
+        now = self._clock()
+        with self._lock:
+            while self._threads and next(iter(self._threads.values())).used < now - self._ttl_s:
+                self._threads.popitem(last=False)
         thread = self.of(run)
+        thread.used = now
         thread.refresh()
+        with self._lock:  # texts of the threads that were used last are known already: those of the others go
+            self._warm[thread.name] = thread
+            self._warm.move_to_end(thread.name)
+            while len(self._warm) > WARM:
+                self._warm.popitem(last=False)[1].forget_texts()
         return thread
 
     def drop(self, run: RunContext) -> None:
@@ -234,6 +267,7 @@ class Threads:
         if run.thread_id is None:
             with self._lock:
                 self._threads.pop(self._name(run), None)
+                self._warm.pop(self._name(run), None)
 
     def _name(self, run: RunContext) -> str:
         if run.thread_id is None:

@@ -95,7 +95,8 @@ class TraceRun(RunState):
     def __init__(self, context: RunContext, graph: str, masking: Masking, sink: Sink, writer: Writer) -> None:
         metadata = masking.mapping(context.metadata) if context.metadata else EMPTY
         tags = tuple(map(masking.text, context.tags))
-        super().__init__(context.run_id, graph, context.thread_id, tags, metadata)
+        thread = masking.text(context.thread_id) if context.thread_id else context.thread_id
+        super().__init__(context.run_id, graph, thread, tags, metadata)
         self.masking = masking
         self.sink = sink
         self.writer = writer

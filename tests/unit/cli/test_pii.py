@@ -80,6 +80,7 @@ def test_erase_forgets_one_subject(cli, vault):
     assert json.loads(cli("erase", "--subject", "u1", "--json").stdout) == {"erased": 2}
     assert vault.load("t1") == []
     assert "0 values" in cli("erase", "--subject", "u1").stdout
+    assert "0 values" in cli("erase", "--subject", "u1", "--tenant", "one").stdout
 
 
 def test_purge_removes_what_has_expired(cli, vault):

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from chainops.errors import SetupError, StoreError
-from chainops.store.vault import Keys, Sealed, Vault, new_key
+from chainops.store.vault import Keys, Sealed, Vault, new_key, subject_of
 
 KEY = "ab" * 32
 
@@ -92,6 +92,22 @@ def test_values_expire_unless_their_thread_is_read(vault):
     assert vault.load("t2") == []
     assert vault.purge() == 1
     assert vault.purge() == 0
+
+
+def test_the_same_user_of_another_tenant_is_another_subject(vault):
+    vault.add("t1", subject_of("u1", "one"), "EMAIL", "a@b.io")
+    vault.add("t2", subject_of("u1", "two"), "EMAIL", "a@b.io")
+    assert vault.erase("u1") == 0
+    assert vault.erase("u1", "one") == 1
+    assert vault.load("t2") == [Sealed("EMAIL", 1, "a@b.io")]
+
+
+def test_what_has_expired_leaves_the_file_without_anybody_asking(vault):
+    vault.add("t1", "u1", "EMAIL", "a@b.io")
+    vault.now[0] += 3700
+    vault.add("t2", "u2", "EMAIL", "c@d.io")
+    with sqlite3.connect(vault.path) as db:
+        assert db.execute("SELECT count(*) FROM sealed").fetchone() == (1,)
 
 
 def test_an_expired_value_comes_back_under_a_new_number(vault):

@@ -47,6 +47,17 @@ def test_what_a_thread_knows_becomes_its_placeholder():
     assert mask.for_run(RunContext(run_id="r2", thread_id="t2"))("John Doe came") == "John Doe came"
 
 
+async def test_a_thread_that_is_named_after_a_person_has_an_identifier_in_the_trace(tmp_path):
+    pii = Pii()
+    trace = Trace(tmp_path / "t.db", mask=pii.scrubber())
+    await Pipeline([trace]).run(node_call({"a": 1}, run=RunContext(run_id="r1", thread_id="ann@b.io")))
+    await Pipeline([trace]).run(node_call({"a": 1}, run=RunContext(run_id="r2", thread_id="t2")))
+    trace.close()
+    with sqlite3.connect(tmp_path / "t.db") as db:
+        named = {row[0] for row in db.execute("SELECT thread FROM run")}
+    assert named == {f"<EMAIL:{pii.scrubber().identifier('EMAIL', 'ann@b.io')}>", "t2"}
+
+
 async def test_a_mask_of_a_trace_is_made_for_each_run(tmp_path):
     runs = []
 
