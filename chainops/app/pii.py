@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from chainops.errors import SetupError
 from chainops.middleware.pii import Pii
+from chainops.middleware.pii.presidio import Presidio
 from chainops.settings import Settings
 
 __all__ = ["build"]
@@ -12,7 +13,9 @@ __all__ = ["build"]
 def build(settings: Settings) -> Pii:
     """The layer for ``[pii]``."""
     found = settings.pii
-    options = found.model_dump(exclude={"vault", "key", "persist"})
+    options = found.model_dump(exclude={"vault", "key", "persist", "names_model", "language"})
+    if found.names_model is not None:
+        options["detectors"] = [Presidio.from_folder(found.names_model, language=found.language)]
     if not found.persist:
         return Pii(**options)
     if found.key is None:

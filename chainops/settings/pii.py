@@ -24,6 +24,10 @@ class PiiSettings(Section):
     threshold: float = Field(default=0.5, ge=0, le=1, description="Findings with a lower score are ignored.")
     restore: bool = Field(default=True, description="Values stand again in what leaves a run.")
     plain_tools: tuple[str, ...] = Field(default=(), description="Globs on names of tools that get values.")
+    names_model: Path | None = Field(
+        default=None, description="A folder with a model of spaCy: names and places, by Presidio."
+    )
+    language: str = Field(default="en", description="Of names_model.")
     ttl_s: float = Field(default=2_592_000.0, gt=0, description="Seconds after which an unused value is forgotten.")
     tenant_key: str = Field(default="tenant", description="Where the metadata of a run has the tenant.")
     user_key: str = Field(default="user", description="Where the metadata of a run has the user.")

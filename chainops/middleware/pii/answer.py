@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from chainops.calls import Emit
-from chainops.middleware.pii.thread import Thread
+from chainops.calls import Call, Emit
+from chainops.middleware.pii.thread import Thread, placeholders
 from chainops.middleware.pii.values import rebuild
 
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage
 
-__all__ = ["restoring", "running_texts"]
+__all__ = ["bind", "restoring", "running_texts"]
 
 
 def restoring(emit: Emit, thread: Thread) -> Emit:
@@ -33,3 +33,9 @@ def running_texts(message: AIMessage) -> list[str]:
             found += [block] if isinstance(block, str) else [block.get(f) for f in ("text", "reasoning", "thinking")]
     found += [message.additional_kwargs.get(name) for name in ("reasoning_content", "reasoning")]
     return [text for text in found if isinstance(text, str) and text]
+
+
+def bind(call: Call, thread: Thread, given: Any, result: Any) -> None:
+    """A result with placeholders that its input has not is for this thread: elsewhere they stand for other values."""
+    if any(thread.value(p) is not None for p in placeholders(result) - placeholders(given)):
+        call.mark_bound()

@@ -24,7 +24,7 @@ from chainops.calls import (
 from chainops.errors import SetupError, is_control_flow
 from chainops.gate import GatedStream, guard
 from chainops.layer import ALL_KINDS, Middleware, Streaming
-from chainops.middleware.pii.answer import restoring, running_texts
+from chainops.middleware.pii.answer import bind, restoring, running_texts
 from chainops.middleware.pii.errors import members, said, say, stand_in, text_of
 from chainops.middleware.pii.finding import Detector
 from chainops.middleware.pii.scanner import PatternDetector, Scanner
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["Pii"]
 
 INLINE = 8192
-"""Characters that are searched on the event loop; more of them are searched in a thread."""
+"""Characters that are searched on the event loop; more of them, or with detectors of others, in a thread."""
 REMOVED = ("SECRET", "API_KEY", "PRIVATE_KEY", "JWT")
 
 
@@ -99,6 +99,7 @@ class Pii(Middleware):
         if ttl_s <= 0:
             raise SetupError(f"ttl_s is {ttl_s}", hint="Give seconds, more than 0.", code="setup.pii")
         self.scanner = Scanner([PatternDetector(kinds), *detectors], threshold=threshold)
+        self._inline = 0 if detectors else INLINE
         self.restores, self.plain_tools = restore, tuple(plain_tools)
         self._keys = Keys(key)
         self._vault = None if vault is None else Vault(vault, self._keys, ttl_s=ttl_s)
@@ -202,7 +203,7 @@ class Pii(Middleware):
                     inner = inner.replace(**{field: rebuild(given, thread.restore)})
                 result = await self._unless_it_fails(call, thread, given, original(inner))
                 result = await self._clean(call, thread, result)
-                _bind(call, thread, given, result)
+                bind(call, thread, given, result)
                 return result
 
             return engine
@@ -233,7 +234,7 @@ class Pii(Middleware):
                 answered = original(inner.replace(emit=stream if kept is None else emit))
                 result: ModelResult = await self._unless_it_fails(call, thread, inner.messages, answered)
                 message = await self._answer(call, thread, watch, result.message)
-                _bind(call, thread, inner.messages, message)
+                bind(call, thread, inner.messages, message)
                 await stream.end(message)
                 return result if message is result.message else result.replace(message=message)
 
@@ -255,13 +256,13 @@ class Pii(Middleware):
             parts = said(member)
             if (cleaned := await self._clean(call, thread, parts)) is not parts:
                 say(member, cleaned)
-                _bind(call, thread, given, cleaned)
+                bind(call, thread, given, cleaned)
         if is_control_flow(error):
             return error
         texts = [text_of(error), text_of(error, repr)]
         if (cleaned := await self._clean(call, thread, texts)) == texts:
             return error
-        _bind(call, thread, given, cleaned)
+        bind(call, thread, given, cleaned)
         # what it says is not made of its arguments
         return stand_in(error, *cleaned)
 
@@ -269,6 +270,8 @@ class Pii(Middleware):
         """The whole answer as its stream has left: texts through the same watch, all else searched as values."""
         texts: dict[str, str] = {}
         for text in running_texts(message):
+            if len(text) > self._inline:
+                await asyncio.to_thread(watch.scan, text)
             if self._vault is not None and (new := watch.unkept(text)):
                 await asyncio.to_thread(thread.keep, new)
             texts[text] = guard(watch, text)
@@ -288,8 +291,8 @@ class Pii(Middleware):
         rebuild(value, note)
         if not texts:
             return value
-        if sum(len(text) for text, _ in texts) > INLINE:
-            await asyncio.to_thread(thread.scan, texts)
+        if len(unseen := thread.unseen(texts)) and sum(len(text) for text, _ in unseen) > self._inline:
+            await asyncio.to_thread(thread.scan, unseen)
         if new := thread.unknown(texts):
             if self._vault is None:
                 thread.keep(new)
@@ -297,9 +300,3 @@ class Pii(Middleware):
                 await asyncio.to_thread(thread.keep, new)
             call.annotate("pii", found=dict(Counter(kind for kind, _ in new)))
         return rebuild(value, lambda text, field: text if text in done else thread.clean(text, field))
-
-
-def _bind(call: Call, thread: Thread, given: Any, result: Any) -> None:
-    """A result with placeholders that its input has not is for this thread: elsewhere they stand for other values."""
-    if any(thread.value(p) is not None for p in placeholders(result) - placeholders(given)):
-        call.mark_bound()

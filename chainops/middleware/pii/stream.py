@@ -48,6 +48,7 @@ class PiiWatch:
         kept: Callable[[str], str | None] | None = None,
     ) -> None:
         self._scanner, self._replace, self._known, self._kept = scanner, replace, known, kept
+        self._last: tuple[str, list[Finding]] | None = None
         self.wanted: list[tuple[str, str]] = []
         """Kind and value of what waits."""
         only = scanner.detectors[0] if len(scanner.detectors) == 1 else None
@@ -74,6 +75,10 @@ class PiiWatch:
             low, high = folded.span(f.start, f.end)
             spans.append(Finding(base + low, base + high, f.kind, f.score))
         return self._edits(text, max(start, base + cut), spans, final)
+
+    def scan(self, text: str) -> None:
+        """Look at a whole text now; what is found is remembered until another one comes."""
+        self._last = text, self._everything(text)
 
     def unkept(self, text: str) -> list[tuple[str, str]]:
         """Kind and value of what ``replace`` would block for in a whole text."""
@@ -116,6 +121,8 @@ class PiiWatch:
         return cut if self._known is None else self._known.open_at(text, start, cut)
 
     def _everything(self, text: str) -> list[Finding]:
+        if self._last is not None and self._last[0] == text:
+            return self._last[1]
         found = self._scanner.find(text)
         if self._known is not None:
             found = resolve([*found, *self._known.find(text)])

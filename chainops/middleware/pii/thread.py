@@ -104,6 +104,10 @@ class Thread:
         for key in texts:
             self._found(key)
 
+    def unseen(self, texts: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Those that were not looked at before."""
+        return [key for key in texts if key not in self._scans]
+
     def unknown(self, texts: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
         """Kind and value of what is in these texts and has no placeholder yet, each once, in order."""
         new: dict[tuple[str, str], None] = {}

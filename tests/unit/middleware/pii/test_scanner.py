@@ -218,29 +218,3 @@ def test_a_file_of_another_form_is_a_clear_mistake(tmp_path, text):
     with pytest.raises(SetupError) as error:
         read_labelled(file)
     assert error.value.code == "setup.pii_file"
-
-
-def test_presidio_plugs_in():
-    presidio = pytest.importorskip("presidio_analyzer", reason="presidio-analyzer is not installed")
-    spacy = pytest.importorskip("spacy", reason="spacy is not installed")
-    from presidio_analyzer.nlp_engine import SpacyNlpEngine
-
-    from chainops.middleware.pii.presidio import Presidio
-
-    class Blank(SpacyNlpEngine):
-        def __init__(self):
-            super().__init__()
-            self.nlp = {"en": spacy.blank("en")}
-
-        def load(self):
-            pass
-
-    registry = presidio.RecognizerRegistry(supported_languages=["en"])
-    registry.add_recognizer(
-        presidio.PatternRecognizer(
-            supported_entity="EMAIL_ADDRESS", patterns=[presidio.Pattern("at", r"\w+ at \w+", 0.8)]
-        )
-    )
-    analyzer = presidio.AnalyzerEngine(registry=registry, nlp_engine=Blank(), supported_languages=["en"])
-    scanner = Scanner([PatternDetector(), Presidio(analyzer)])
-    assert [(f.kind, f.start) for f in scanner.find("ann at example or a@b.io")] == [("EMAIL", 0), ("EMAIL", 18)]
