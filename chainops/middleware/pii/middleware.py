@@ -246,9 +246,8 @@ class Pii(Middleware):
         """The result; an error, which LangGraph keeps in its checkpoints, says the same with placeholders."""
         try:
             return await result
-        except Exception as error:  # noqa: BLE001  raised below
+        except Exception as error:  # noqa: BLE001  raised outside, so that what stands in for it has no such context
             failed = error
-        # raised outside of the clause: what stands in for an error must not carry it as its context
         raise await self._without(call, thread, given, failed)
 
     async def _without(self, call: Call, thread: Thread, given: Any, error: Exception) -> Exception:
