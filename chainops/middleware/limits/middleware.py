@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from math import inf
 from pathlib import Path
 from typing import Any, ClassVar
@@ -88,12 +91,14 @@ class Limits(Middleware):
         self.store: LimitStore | None = store
         if self.store is None and path is not None:
             self.store = LimitFile(path)
-        self._thread = None if self.store is None else ThreadPoolExecutor(1, thread_name_prefix="chainops limits")
+        self._thread = None if self.store is None else _one_thread()
         self.estimates = Estimates()
         self._of_kind: tuple[Any, dict[str, tuple[tuple[LimitRule, ...], bool]]] | None = None
         self._places: dict[int, set[str]] = {}  # by id of the guard of a running call: the counts in which it has one
         self._buckets: dict[str, Bucket | SharedBucket | Window] = {}
         self._lock = threading.Lock()
+        self._sweep_at = MAX_BUCKETS
+        os.register_at_fork(after_in_child=partial(_renew, weakref.ref(self)))
 
     def describe(self) -> Mapping[str, Any]:
         """Its rules."""
@@ -216,9 +221,11 @@ class Limits(Middleware):
         bucket = self._buckets.get(key)
         if bucket is None:
             with self._lock:
-                if len(self._buckets) >= MAX_BUCKETS:
+                if len(self._buckets) >= self._sweep_at:
                     now = time.monotonic()
                     self._buckets = {k: b for k, b in self._buckets.items() if not b.idle(now)}
+                    # where nearly all are in use, the next look is far off: not one for every new key
+                    self._sweep_at = max(MAX_BUCKETS, 2 * len(self._buckets))
                 bucket = self._buckets.setdefault(key, self._new(rule, key))
         return bucket
 
@@ -228,6 +235,18 @@ class Limits(Middleware):
         if self.store is not None and self._thread is not None:
             return SharedBucket(rule, self.age_s, self.store, key, self._thread)
         return Bucket(rule, self.age_s)
+
+
+def _one_thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="chainops limits")
+
+
+def _renew(limits: weakref.ref[Limits]) -> None:
+    """In a forked child: threads, locks and the places of running calls stayed behind."""
+    if (mine := limits()) is not None:
+        mine._lock, mine._places, mine._buckets = threading.Lock(), {}, {}
+        if mine._thread is not None:
+            mine._thread = _one_thread()
 
 
 def _number(wanted: Mapping[str, Any], name: str, call: Call) -> float:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -53,7 +56,7 @@ class LimitStore(Protocol):
         """Free the place."""
 
     def close(self) -> None:
-        """Close it."""
+        """Close it. The places that it still holds are free again: nobody gives them back any more."""
 
 
 SCHEMA = """
@@ -79,9 +82,12 @@ class LimitFile:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._lock = threading.Lock()
+        self._held: set[tuple[str, str]] = set()
+        self._of_parent: sqlite3.Connection | None = None
         with self._clear():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._open()
+        os.register_at_fork(after_in_child=partial(_renew, weakref.ref(self)))
 
     def _open(self) -> None:
         self._me = this_process()
@@ -107,6 +113,7 @@ class LimitFile:
                     "INSERT INTO place VALUES (?, ?, ?, ?, ?, ?)",
                     (asked.key, asked.owner, me.pid, me.host, me.boot_id, me.start_ticks),
                 )
+                self._held.add((asked.key, asked.owner))
             return wait
 
     def settle(self, key: str, seconds: Sequence[tuple[str, float]]) -> None:
@@ -120,10 +127,14 @@ class LimitFile:
         """As ``LimitStore.release``."""
         with self._lock, self._clear():
             self._db.execute("DELETE FROM place WHERE key = ? AND owner = ?", (key, owner))
+            self._held.discard((key, owner))
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file. What is held through it is free again."""
         with self._lock:
+            with suppress(sqlite3.Error):
+                self._db.executemany("DELETE FROM place WHERE key = ? AND owner = ?", list(self._held))
+            self._held.clear()
             self._db.close()
 
     def _at(self, key: str, rate: str, now: float) -> float:
@@ -165,3 +176,11 @@ class LimitFile:
         """Places taken now, by key."""
         with self._lock, self._clear(), closing(self._db.cursor()) as cursor:
             return dict(cursor.execute("SELECT key, count(*) FROM place GROUP BY key").fetchall())
+
+
+def _renew(file: weakref.ref[LimitFile]) -> None:
+    """In a forked child: a connection of its own. The parent's stays open, because closing it would drop its locks."""
+    if (mine := file()) is not None:
+        mine._of_parent = mine._db
+        mine._lock, mine._held = threading.Lock(), set()
+        mine._open()

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 from dataclasses import replace
 from math import inf
+from typing import Any
 
 from chainops.errors import LimitExceeded
 from chainops.middleware.limits.bucket import CATCH_UP, Bucket
@@ -54,23 +57,27 @@ class SharedBucket:
 
     def count(self, tokens: float) -> None:
         """As ``Bucket.count``."""
-        self._thread.submit(self.store.admit, Admission(self.key, "", None, self._amounts(tokens)))
+        self._soon(self.store.admit, Admission(self.key, "", None, self._amounts(tokens)))
 
     def settle(self, *, requests: float, tokens: float) -> None:
         """Give back what was not used, soon."""
         used = {"requests": requests, "tokens": tokens}
         seconds = [(name, used[name] * interval) for name, (interval, _) in self._rates.items() if used[name]]
         if seconds:
-            self._thread.submit(self.store.settle, self.key, seconds)
+            self._soon(self.store.settle, self.key, seconds)
 
     def release(self, owner: str) -> None:
         """Free the place, soon."""
         if self.rule.concurrent is not None:
-            self._thread.submit(self.store.release, self.key, owner)
+            self._soon(self.store.release, self.key, owner)
 
     def idle(self, now: float) -> bool:
         """True when nobody of this process waits."""
         return self._queue.idle(now)
+
+    def _soon(self, function: Callable[..., Any], *args: Any) -> None:
+        with suppress(RuntimeError):  # closed while the call ran: the store has freed what it held
+            self._thread.submit(function, *args)
 
     async def _reserve(self, tokens: float, began: float, longest: float, patience: float) -> str:
         owner, poll = uuid.uuid4().hex, POLL_S[0]

@@ -47,8 +47,10 @@ class Window:
         wait = max(0.0, self._throttler._task_logs[0] + self.rule.period_s - time.monotonic()) if full else 0.0
         if wait and self._waiting >= self.rule.max_queue:
             raise too_many(self.rule, self._waiting, wait)
-        longest = min(self.rule.max_wait_s, patience)
-        self._waiting += 1
+        # what was waited for a place counts too
+        longest = min(self.rule.max_wait_s, patience) - (time.monotonic() - now)
+        with self._lock:
+            self._waiting += 1
         try:
             async with asyncio.timeout(None if longest == inf else longest):
                 await _Stepwise(self._throttler.acquire(), self._lock)
@@ -57,7 +59,8 @@ class Window:
                 raise too_late(self.rule, patience, wait) from None
             raise too_long(self.rule, wait) from None
         finally:
-            self._waiting -= 1
+            with self._lock:
+                self._waiting -= 1
         return time.monotonic() - now
 
     def count(self, tokens: float) -> None:

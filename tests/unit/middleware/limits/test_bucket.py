@@ -315,3 +315,13 @@ def test_a_rule_that_makes_no_sense_says_so(options, word):
     with pytest.raises(SetupError, match=word) as wrong:
         LimitRule(name="test", **options)
     assert wrong.value.code == "setup.limits" and wrong.value.hint
+
+
+async def test_what_was_waited_for_a_place_counts_towards_the_wait_for_the_window():
+    window = Window(LimitRule(name="w", requests=1, period_s=30, concurrent=1, max_wait_s=0.4, mode="throttle"), 10.0)
+    await window.enter(0.0)
+    began = time.monotonic()
+    asyncio.get_running_loop().call_later(0.2, window.release, 0.0)
+    with pytest.raises(LimitExceeded):
+        await window.enter(0.0)
+    assert time.monotonic() - began < 0.55  # not 0.2 for the place and 0.4 for the window

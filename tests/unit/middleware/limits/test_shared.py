@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from chainops.errors import LimitExceeded, StoreError
-from chainops.middleware.limits import LimitFile, LimitRule
+from chainops.middleware.limits import LimitFile, LimitRule, Limits
 from chainops.middleware.limits.shared_bucket import SharedBucket
+from chainops.testing import node_call
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -131,3 +132,46 @@ def test_a_file_that_is_none_is_a_clear_error(tmp_path):
     with pytest.raises(StoreError) as wrong:
         LimitFile(path)
     assert wrong.value.code == "limits.file" and str(path) in str(wrong.value)
+
+
+async def test_a_call_that_outlives_the_limits_gives_its_result_and_its_place(tmp_path):
+    path = tmp_path / "limits.db"
+    limits = Limits([LimitRule(name="one", kind="node", concurrent=1, requests=100, period_s=1)], path=path)
+    entered, go = asyncio.Event(), asyncio.Event()
+
+    async def engine(call):
+        entered.set()
+        await go.wait()
+        return "done"
+
+    running = asyncio.create_task(limits.wrap_node_call(node_call({}), engine))
+    await asyncio.wait_for(entered.wait(), 10)
+    await asyncio.to_thread(limits.close)
+    go.set()
+    assert await running == "done"
+    store = LimitFile(path)
+    assert store.counts() == {}
+    store.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_process_counts_through_a_connection_and_a_thread_of_its_own(tmp_path):
+    limits = Limits([LimitRule(name="one", kind="node", concurrent=2, max_wait_s=5)], path=tmp_path / "limits.db")
+
+    async def engine(call):
+        return "done"
+
+    async def ask():
+        return await asyncio.wait_for(limits.wrap_node_call(node_call({}), engine), 10)
+
+    assert asyncio.run(ask()) == "done"  # the thread and the connection are there before the fork
+    child = os.fork()
+    if not child:
+        try:
+            os._exit(0 if asyncio.run(ask()) == "done" else 1)
+        finally:
+            os._exit(2)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert asyncio.run(ask()) == "done"
+    limits.close()
