@@ -61,6 +61,10 @@ class PiiWatch:
             if not final:
                 return start, ()
             return self._edits(text, len(text), [f for f in self._everything(text) if f.start >= start], True)
+        if not final and text[-1] == "\\":  # with what follows, it may be the end of a line
+            text = text[:-1]
+            if len(text) <= start:
+                return start, ()
         if text.isascii() and "\\" not in text:
             cut, found = self._settle(text, start, final)
             return self._edits(text, cut, found, final) if found else (cut, ())
@@ -89,19 +93,21 @@ class PiiWatch:
 
     def _settle(self, text: str, start: int, final: bool) -> tuple[int, Sequence[Finding]]:
         """The same in a folded text; findings in place of edits."""
-        cut = len(text)
+        ends = cut = len(text)
         plain = False
         if not final:
             cut = max(text.rfind(" ", start), text.rfind("\n", start)) + 1  # the last word may go on
             if cut <= start:
                 return start, ()
-            plain = _is_plain(text, start)
+            plain, ends = _is_plain(text, start), cut
             cut = self._ends(text, start, cut, plain)
             if cut <= start:
                 return start, ()
-        if self._known is None and (plain or not _TRIGGER.search(text, start, cut)):
+        # what begins before the cut may say what it is behind it
+        triggered = not plain and _TRIGGER.search(text, start, ends) is not None
+        if self._known is None and not triggered:
             return cut, ()
-        return self._find(text, start, cut, final)
+        return self._find(text, start, cut, final, self._forms if triggered else ())
 
     def _edits(self, text: str, cut: int, found: Sequence[Finding], final: bool) -> tuple[int, list[Edit]]:
         edits: list[Edit] = []
@@ -128,11 +134,10 @@ class PiiWatch:
             found = resolve([*found, *self._known.find(text)])
         return found
 
-    def _find(self, text: str, start: int, cut: int, final: bool) -> tuple[int, list[Finding]]:
+    def _find(self, text: str, start: int, cut: int, final: bool, forms: Sequence[Form]) -> tuple[int, list[Finding]]:
         scan = Scan(text, "", start, final)
         found: list[Finding] = []
         spans: list[tuple[int, int]] = []
-        forms: Sequence[Form] = self._forms if _TRIGGER.search(text, start, cut) else ()
         for form in forms if self._known is None else (*forms, self._known):
             if form.needs and not scan.holds(form.needs):
                 continue

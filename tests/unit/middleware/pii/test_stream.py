@@ -143,3 +143,18 @@ def test_ordinary_words_wait_for_their_end_only() -> None:
     tokens = ["It", " was", " a", " good", " day", ",", " and", " we", " went", " home", "."]
     assert "".join(gate.feed(token) for token in tokens) == "It was a good day, and we went "
     assert gate.close() == "home."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Full name: Ann Lee\\nand more",  # the backslash may be the end of a line, or no
+        "passport no (\nsee A12034567 - ",  # the digits alone may be another number that goes on
+        "name: \\\\n \\",
+    ],
+)
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_texts_that_once_left_otherwise_in_pieces(text: str, size: int) -> None:
+    gate = Gate(WATCH)
+    out = "".join(gate.feed(text[i : i + size]) for i in range(0, len(text), size)) + gate.close()
+    assert out == guard(WATCH, text) == redacted(text)
