@@ -61,7 +61,7 @@ class PiiWatch:
             if not final:
                 return start, ()
             return self._edits(text, len(text), [f for f in self._everything(text) if f.start >= start], True)
-        if not final and text[-1] == "\\":  # with what follows, it may be the end of a line
+        if not final and text[-1:] == "\\":  # with what follows, it may be the end of a line
             text = text[:-1]
             if len(text) <= start:
                 return start, ()
