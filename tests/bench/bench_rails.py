@@ -174,7 +174,10 @@ async def checks(folder: Path, with_llmrails: bool) -> dict[str, float]:
 
     found = {
         "pattern rail, us": await one(lambda: pattern.check(Subject(text, "input")), 5000),
-        "compiled NeMo rail, us": await one(lambda: compiled.check(Subject(text, "input")), 2000),
+        "rail of a NeMo folder, us": await one(lambda: compiled.check(Subject(text, "input")), 2000),
+        "the same with a match, through NeMo, us": await one(
+            lambda: compiled.check(Subject(f"{text} xyzzy", "input")), 500
+        ),
     }
     if with_llmrails:
         from nemoguardrails import LLMRails, RailsConfig

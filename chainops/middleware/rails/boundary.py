@@ -28,8 +28,11 @@ async def at_the_boundary(dialog: Dialog, call: NodeCall, call_next: NodeNext, *
     talk = () if call.parent is not None else talk_in(call.input)
     if not talk:
         return await call_next(call)
-    said = await _said(dialog, call, talk)
-    if said is None:
+    answered = max((i for i, (role, _) in enumerate(talk) if role == "assistant"), default=-1)
+    for i in range(answered + 1, len(talk)):  # NeMo looks at the last turn only: each new one is the last once
+        if talk[i][0] == "user" and (said := await _said(dialog, call, talk[: i + 1])) is not None:
+            break
+    else:
         return await call_next(call)
     call.annotate("rails", blocked={"rail": "dialog", "category": "dialog", "place": "input"})
     messages = call.input.get("messages") if isinstance(call.input, Mapping) else None

@@ -163,6 +163,7 @@ def _bare(nemo: Engine, config: Any, embedder: Embedder, *, alone: bool) -> None
     for section in (config.rails.input, config.rails.output, config.rails.retrieval):
         section.flows = []  # these run compiled, at every node
     config.config_path, config.imported_paths = None, {}
+    config.docs = []  # else NeMo keeps an index of kb/ in the working directory
     config.models = [nemo.Model(type="embeddings", engine="chainops", model=embedder.identity)]
     config.passthrough, config.tracing.enabled = False, False
     config.rails.dialog.single_call.enabled = False

@@ -18,6 +18,24 @@ class Slow(Rail):
         return ALLOW
 
 
+class Silent:
+    """A dialog that has an answer to nothing."""
+
+    def describe(self) -> dict[str, Any]:
+        return {}
+
+    async def answer(self, talk: Any) -> Any:
+        import asyncio
+
+        await asyncio.sleep(0)
+        return None, []
+
+
+class TestRailsWithADialog(MiddlewareConformance):
+    def make(self) -> Any:
+        return Rails([DenyList("words", ["xyzzy"])], dialog=Silent())  # type: ignore[arg-type]
+
+
 class TestRailsThatFindNothing(MiddlewareConformance):
     def make(self) -> Any:
         return Rails([DenyList("words", ["xyzzy"]), Slow("one"), Slow("two")])

@@ -101,11 +101,18 @@ async def test_with_refuse_the_words_of_the_dialog_are_the_run_s_answer_in_every
         {"messages": HumanMessage(POLITICS)},
         {"messages": [{"role": "user", "content": [{"type": "text", "text": POLITICS}]}]},
         {"messages": [("user", POLITICS)], "note": 1},
+        {"messages": [("user", POLITICS), ("user", "Thank you.")]},
+        {"question": POLITICS},
     ],
 )
 async def test_what_is_said_is_found_in_every_form_that_langgraph_takes(dialog: Dialog, given: Any) -> None:
     with pytest.raises(RailBlocked):
         await shop(dialog, []).ainvoke(given)
+
+
+async def test_a_turn_that_was_answered_is_not_asked_about_again(dialog: Dialog) -> None:
+    talk = [("user", POLITICS), ("ai", SAID), ("user", "Where's my parcel?")]
+    assert (await shop(dialog, []).ainvoke({"messages": talk}))["messages"][-1].text == "On Monday."
 
 
 async def test_only_the_last_turns_reach_the_interpreter_and_nothing_of_them_stays(dialog: Dialog) -> None:
@@ -190,6 +197,8 @@ def test_no_code_of_the_folder_or_of_the_working_directory_runs(tmp_path: Path, 
         (place / "actions").mkdir()
         for name in ("config.py", "actions.py", "actions/more.py"):
             (place / name).write_text("print('executed ' + __file__)\n")
+    (home / "kb").mkdir()
+    (home / "kb" / "shop.md").write_text("# Delivery\n\nWe deliver on Mondays.\n")
     script = (
         "import socket\n"
         "def no(*a, **k): raise AssertionError('a connection')\n"
@@ -207,6 +216,7 @@ def test_no_code_of_the_folder_or_of_the_working_directory_runs(tmp_path: Path, 
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == SAID
+    assert not (tmp_path / ".cache").exists()
     assert not (tmp_path / "cfg").exists() and not (tmp_path / ".config").exists()
 
 
