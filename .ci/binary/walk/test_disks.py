@@ -88,15 +88,52 @@ def test_a_damaged_copy_is_refused_and_leaves_nothing(binary: Path, tmp_path: Pa
     assert not list(place.glob("rt-*"))
 
 
-def test_the_binary_connects_to_nothing(binary: Path, tmp_path: Path) -> None:
+GUARDED = """
+from langgraph.graph import START, MessagesState, StateGraph
+from chainops.testing import ScriptedModel
+
+def graph():
+    chat = ScriptedModel(["Fine."], repeat=True)
+    builder = StateGraph(MessagesState)
+    builder.add_node("answer", lambda state: {"messages": [chat.invoke(state["messages"])]})
+    builder.add_edge(START, "answer")
+    return builder.compile(name="guarded")
+"""
+LAYERS = """
+[pipeline]
+middleware = ["trace", "rails", "semantic_cache"]
+[rails]
+config = "nemo"
+jailbreak = true
+toxicity = true
+[nodes."answer"]
+semantic_cache = "shadow"
+"""
+NEMO = "rails:\n  config: {regex_detection: {input: {patterns: [nothing]}}}\n  input: {flows: [regex check input]}\n"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("place")
+
+
+@pytest.mark.parametrize(
+    "words", [("demo", "--yes", "--json"), ("run", ".", "--message", "Hello"), ("doctor",), ("docs", "install")],
+    ids=lambda words: words[0],
+)  # fmt: skip
+def test_the_binary_connects_to_nothing(binary: Path, place: Path, tmp_path: Path, words: tuple[str, ...]) -> None:
+    """Not even where a network is: what the kernel saw, of every process and thread."""
+    (tmp_path / "nemo").mkdir()
+    for name, text in (("app.py", GUARDED), ("chainops.toml", LAYERS), ("nemo/config.yml", NEMO)):
+        (tmp_path / name).write_text(text)
     trace = tmp_path / "trace"
     command = ["strace", "-f", "-qq", "-e", "trace=connect,sendto,sendmsg,sendmmsg", "-o", str(trace)]
+    home = {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "home"), **inside(place)}
     try:
-        done = subprocess.run(
-            [*command, str(binary), "demo", "--yes", "--json"], cwd=tmp_path, capture_output=True, text=True,
-            env={**os.environ, **inside(tmp_path / "place")},
-        )  # fmt: skip
+        done = subprocess.run([*command, str(binary), *words], cwd=tmp_path, capture_output=True, text=True, env=home)
     except FileNotFoundError:
         pytest.skip("needs strace")
     assert done.returncode == 0, done.stderr
     assert "sin_addr" not in trace.read_text() and "AF_INET6" not in trace.read_text()
+    kept = {path.relative_to(tmp_path / "home").parts[:2] for path in (tmp_path / "home").rglob("*") if path.is_file()}
+    assert kept <= {(".cache", "chainops")}

@@ -1,0 +1,129 @@
+"""Too little of everything: memory of a control group, room on the disk; and what is left behind in the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from box import USER, Box, Done, finish
+
+APP = """
+from typing import TypedDict
+from langgraph.graph import START, StateGraph
+
+class State(TypedDict, total=False):
+    text: str
+    mb: int
+
+def work(state):
+    block = bytearray(state.get("mb", 0) << 20)
+    for at in range(0, len(block), 4096):
+        block[at] = 1
+    return {"text": state["text"].upper()}
+
+def graph():
+    builder = StateGraph(State)
+    builder.add_node("work", work)
+    builder.add_edge(START, "work")
+    return builder.compile(name="hungry")
+"""
+
+
+@pytest.fixture
+def hungry(box: Box) -> str:
+    folder = box.root / "apps" / "hungry"
+    folder.mkdir(exist_ok=True)
+    (folder / "app.py").write_text(APP)
+    (folder / "chainops.toml").write_text('[pipeline]\nmiddleware = ["trace"]\n')
+    return "/apps/hungry"
+
+
+class Group:
+    """A control group with a limit of memory."""
+
+    def __init__(self, mb: int) -> None:
+        own = {
+            kind: path for _, kind, path in (line.split(":", 2) for line in open("/proc/self/cgroup").read().split())
+        }
+        old = "memory" in own
+        place = Path("/sys/fs/cgroup", "memory" if old else "", own["memory" if old else ""].strip("/"))
+        self.path = place / f"chainops-walk-{os.getpid()}"
+        self.path.mkdir()
+        file = "memory.limit_in_bytes" if old else "memory.max"
+        (self.path / file).write_text(str(mb << 20))
+
+    def run(self, box: Box, *words: str, folder: str) -> Done:
+        enter = ["sh", "-c", 'echo $$ > "$0"/cgroup.procs && exec "$@"', str(self.path)]
+        pipe = subprocess.PIPE
+        environment = box.environment({})
+        return finish(subprocess.Popen([*enter, *box.command(*words, folder=folder)], env=environment, text=True,
+                                       stdin=pipe, stdout=pipe, stderr=pipe))  # fmt: skip
+
+
+@pytest.fixture
+def group() -> Iterator[Group]:
+    try:
+        group = Group(400)
+    except OSError as error:
+        pytest.skip(f"control groups of memory cannot be made here: {error}")
+    yield group
+    group.path.rmdir()
+
+
+def test_in_a_group_of_400_mb_the_demo_runs_and_doctor_sees_the_limit(box: Box, group: Group) -> None:
+    (box.root / "data" / "small").mkdir()
+    os.chown(box.root / "data" / "small", USER, USER)
+    done = group.run(box, "demo", "--yes", "--json", folder="/data/small")
+    assert (done.code, json.loads(done.out.splitlines()[-1])["event"]) == (0, "done"), done.err
+    fit = group.run(box, "model", "fit", "/apps/models/desk.gguf", "--no-speed", "--json", folder="/data/small")
+    free = json.loads(fit.out)
+    numbers = [value for key, value in free.items() if "memory" in key and isinstance(value, int)]
+    assert fit.code == 0 and numbers and min(numbers) <= 400 << 20, free
+
+
+def test_what_takes_more_than_its_group_has_is_killed_alone_and_named_at_the_next_start(
+    box: Box, group: Group, hungry: str
+) -> None:
+    killed = group.run(box, "run", hungry, '{"text": "a", "mb": 900}', "--thread", "t-oom", folder="/data")
+    assert killed.code not in (0, 2) and not killed.out
+    after = box.run("run", hungry, '{"text": "b"}', folder="/data")
+    assert after.objects()[0]["output"]["text"] == "B"
+    assert "thread t-oom" in after.err
+    assert box.run("db", "check").code == 0
+
+
+def test_a_full_data_disk_stops_no_run_and_leaves_a_whole_file(box: Box, hungry: str) -> None:
+    place = box.root / "full"
+    place.mkdir()
+    lines = "".join(json.dumps({"text": f"{i} " + "x" * 20_000}) + "\n" for i in range(80))
+    (box.root / "apps" / "lines").write_text(lines)
+    root = box.root
+    script = (
+        f"mount -t tmpfs -o size=1m,uid={USER},gid={USER},mode=700 tmpfs {place} && "
+        f'unshare --root={root} --wd=/full --setuid={USER} --setgid={USER} "$@" < {root}/apps/lines; code=$?; '
+        f"cp {place}/chainops.db* {root}/apps/; exit $code"
+    )
+    done = box.outside(script, ["/chainops", "run", hungry], {"CHAINOPS_RUNTIME_DIR": "/data/runtime"})
+    assert (done.code, len(done.objects())) == (0, 80), done.err[-500:]
+    assert all("output" in each for each in done.objects())
+    assert "full" in done.err or "No space" in done.err or "disk" in done.err, done.err[-500:]
+    with closing(sqlite3.connect(box.root / "apps" / "chainops.db")) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert 0 < connection.execute("SELECT count(*) FROM run").fetchone()[0]
+
+
+def test_everything_that_was_written_lies_in_the_data_directory(box: Box) -> None:
+    """So that uninstalling is: remove the file, the runtime's folder, and the data directory if nobody wants it."""
+    strange = []
+    for folder in (box.root, box.root / "tmp", box.root / "dev" / "shm"):
+        strange += [
+            path for path in folder.iterdir() if path.lstat().st_uid == USER and path.name not in ("data", "tmp", "shm")
+        ]
+    assert strange == []
+    assert not list(box.root.rglob("deviceid"))
