@@ -333,6 +333,8 @@ int main(int argc, char **argv) {
     char libraries[2 * PATH_MAX + 16];
     struct stat about;
     mode_t mask = umask(022);
+    if (!__builtin_cpu_supports("x86-64-v2"))
+        fail("Use a machine with a processor of 2009 or later.", "This processor lacks instructions of x86-64-v2");
     find_myself(self);
     self_fd = open(self, O_RDONLY | O_CLOEXEC);
     if (self_fd < 0 || fstat(self_fd, &about)) fail("Make the file readable (chmod +r).", "Cannot read %s", self);

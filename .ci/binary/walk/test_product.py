@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import sqlite3
+import subprocess
 from contextlib import closing
 from pathlib import Path
 
@@ -196,3 +198,39 @@ def test_the_files_of_a_service_are_written_and_the_image_that_they_make_would_r
     words = [*entry, *application, json.dumps({"messages": [["user", "How much is shipping?"]]})]
     done = box.outside(script, words, variables)
     assert done.objects()[0]["output"]["messages"][-1]["content"] == "Shipping is four euros.", done.err
+
+
+@pytest.mark.parametrize(("processor", "code"), [("qemu64", 2), ("Nehalem", 0)])
+def test_processors_from_2009_on_run_it_and_older_ones_get_a_clear_error(
+    box: Box, binary: Path, tmp_path: Path, processor: str, code: int
+) -> None:
+    """Emulated: the launcher on both, and everything that computes on the older of those that can."""
+    emulator = shutil.which("qemu-x86_64-static") or shutil.which("qemu-x86_64")
+    if emulator is None:
+        pytest.skip("needs qemu-user")
+    place = {"CHAINOPS_RUNTIME_DIR": str(tmp_path / "place"), "PATH": os.environ["PATH"]}
+    options = {"cwd": tmp_path, "env": place, "capture_output": True, "text": True}
+    started = subprocess.run([emulator, "-cpu", processor, binary, "--version"], **options)
+    assert started.returncode == code, started.stderr
+    if code:
+        assert "x86-64-v2" in started.stderr
+        return
+    (runtime,) = (tmp_path / "place").glob("rt-*")
+    # the launcher's next program would leave the emulator: so it is started here
+    loader = (runtime / "glibc" / "ld-linux-x86-64.so.2", "--argv0", runtime / "bin" / "python3.11")
+    libraries = ("--library-path", f"{runtime}/glibc:{runtime}/lib", runtime / "bin" / "python3.11.real")
+    words = ("-I", "-X", "utf8", "-c", COMPUTES)
+    done = subprocess.run([emulator, "-cpu", processor, *loader, *libraries, *words], **options)
+    assert done.stdout == "384 Shipping\n", done.stderr
+
+
+COMPUTES = """
+import asyncio
+from chainops.engines.embeddings import embedder
+from chainops.engines.llama import ChatLlama
+from chainops.store.shipped import shipped
+vectors = asyncio.run(embedder().embed(["hello"]))
+tiny = shipped("recipes") / "tiny_model" / "support-desk-tiny.gguf"
+model = ChatLlama(model_path=str(tiny), probe=False, max_tokens=2)
+print(vectors.shape[1], model.invoke("How much is shipping?").text.split()[0])
+"""
