@@ -98,7 +98,7 @@ def _table(scores: list[Score]) -> Any:
 
     from chainops.middleware.pii.evaluate import wilson
 
-    table = Table(box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for head in ("kind", "values", "found", "wrong", "recall", "95 %", "precision", "95 %"):
         table.add_column(head, no_wrap=True)
     for score in scores:
