@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from chainops.calls import (
     Call,
@@ -18,29 +17,26 @@ from chainops.calls import (
     ModelResult,
     NodeCall,
     NodeNext,
+    RunContext,
     ToolCall,
     ToolNext,
 )
-from chainops.errors import SetupError, is_control_flow
-from chainops.gate import GatedStream, guard
+from chainops.errors import SetupError
+from chainops.gate import GatedStream
 from chainops.layer import ALL_KINDS, Middleware, Streaming
-from chainops.middleware.pii.answer import bind, restoring, running_texts
-from chainops.middleware.pii.errors import members, said, say, stand_in, text_of
+from chainops.middleware.pii.answer import bind, restoring
+from chainops.middleware.pii.errors import members, said, say
 from chainops.middleware.pii.finding import Detector
 from chainops.middleware.pii.scanner import PatternDetector, Scanner
 from chainops.middleware.pii.scrub import Scrubber
+from chainops.middleware.pii.search import INLINE, Search
 from chainops.middleware.pii.stream import PiiWatch
 from chainops.middleware.pii.thread import Thread, Threads, placeholders
 from chainops.middleware.pii.values import rebuild
 from chainops.store.vault import Keys, Vault
 
-if TYPE_CHECKING:
-    from langchain_core.messages import AIMessage
-
 __all__ = ["Pii"]
 
-INLINE = 8192
-"""Characters that are searched on the event loop; more of them, or with detectors of others, in a thread."""
 REMOVED = ("SECRET", "API_KEY", "PRIVATE_KEY", "JWT")
 
 
@@ -99,7 +95,7 @@ class Pii(Middleware):
         if ttl_s <= 0:
             raise SetupError(f"ttl_s is {ttl_s}", hint="Give seconds, more than 0.", code="setup.pii")
         self.scanner = Scanner([PatternDetector(kinds), *detectors], threshold=threshold)
-        self._inline = 0 if detectors else INLINE
+        self._search = Search(inline=0 if detectors else INLINE, blocks=vault is not None)
         self.restores, self.plain_tools = restore, tuple(plain_tools)
         self._keys = Keys(key)
         self._vault = None if vault is None else Vault(vault, self._keys, ttl_s=ttl_s)
@@ -119,13 +115,13 @@ class Pii(Middleware):
         thread = await self._thread(call)
         plain = any(fnmatchcase(call.name, glob) for glob in self.plain_tools)
         if call.parent is None:
-            call = call.replace(args=await self._clean(call, thread, call.args))
+            call = call.replace(args=await self._search.clean(call, thread, call.args))
         return await self._through(call, call_next, thread, plain)
 
     async def wrap_model_call(self, call: ModelCall, call_next: ModelNext) -> ModelResult:
         """Around a model: its messages and its answer, also while it streams."""
         thread = await self._thread(call)
-        messages = await self._clean(call, thread, list(call.messages))
+        messages = await self._search.clean(call, thread, list(call.messages))
         outermost = call.parent is None and self.restores
         emit = restoring(call.emit, thread) if outermost else call.emit
         call.at_engine(self.name, self._guarded(call, thread))
@@ -160,6 +156,22 @@ class Pii(Middleware):
         call.mark_private()
         return rebuild(value, self._threads.of(call.run).restore)
 
+    async def reveal(self, value: Any, thread_id: str, **metadata: Any) -> Any:
+        """``value`` with the values of a thread in place of its placeholders: for a history read from a checkpoint.
+
+        ``metadata``: as its runs have it, where they name a tenant. Who may read the thread is yours to check.
+        """
+        thread = await asyncio.to_thread(self._threads.refresh, _context(thread_id, metadata))
+        return rebuild(value, thread.restore)
+
+    async def conceal(self, value: Any, thread_id: str, **metadata: Any) -> Any:
+        """``value`` with placeholders of a thread: for what goes into a checkpoint past the graph's nodes.
+
+        ``metadata``: as its runs have it, with the user, to whom erasure refers.
+        """
+        thread = await asyncio.to_thread(self._threads.refresh, _context(thread_id, metadata))
+        return await self._search.clean(None, thread, value)
+
     def close(self) -> None:
         """Close the vault."""
         if self._vault is not None:
@@ -175,10 +187,10 @@ class Pii(Middleware):
 
     async def _run(self, call: NodeCall, call_next: NodeNext) -> Any:
         thread = await self._thread(call)
-        given = await self._clean(call, thread, call.input)
+        given = await self._search.clean(call, thread, call.input)
         # LangGraph writes the metadata of a run into its checkpoints
         metadata = call.config.get("metadata") or {}
-        if (cleaned := await self._clean(call, thread, metadata)) is not metadata:
+        if (cleaned := await self._search.clean(call, thread, metadata)) is not metadata:
             call = call.replace(config={**call.config, "metadata": cleaned})
         emit = restoring(call.emit, thread) if self.restores else call.emit
         try:
@@ -201,8 +213,8 @@ class Pii(Middleware):
                 if plain:
                     field = "args" if isinstance(inner, ToolCall) else "input"
                     inner = inner.replace(**{field: rebuild(given, thread.restore)})
-                result = await self._unless_it_fails(call, thread, given, original(inner))
-                result = await self._clean(call, thread, result)
+                result = await self._search.unless_it_fails(call, thread, given, original(inner))
+                result = await self._search.clean(call, thread, result)
                 bind(call, thread, given, result)
                 return result
 
@@ -232,8 +244,8 @@ class Pii(Middleware):
                         await asyncio.to_thread(thread.keep, new)
 
                 answered = original(inner.replace(emit=stream if kept is None else emit))
-                result: ModelResult = await self._unless_it_fails(call, thread, inner.messages, answered)
-                message = await self._answer(call, thread, watch, result.message)
+                result: ModelResult = await self._search.unless_it_fails(call, thread, inner.messages, answered)
+                message = await self._search.answer(call, thread, watch, result.message)
                 bind(call, thread, inner.messages, message)
                 await stream.end(message)
                 return result if message is result.message else result.replace(message=message)
@@ -242,60 +254,6 @@ class Pii(Middleware):
 
         return wrap
 
-    async def _unless_it_fails(self, call: Call, thread: Thread, given: Any, result: Awaitable[Any]) -> Any:
-        """The result; an error, which LangGraph keeps in its checkpoints, says the same with placeholders."""
-        try:
-            return await result
-        except Exception as error:  # noqa: BLE001  raised outside, so that what stands in for it has no such context
-            failed = error
-        raise await self._without(call, thread, given, failed)
 
-    async def _without(self, call: Call, thread: Thread, given: Any, error: Exception) -> Exception:
-        for member in members(error):
-            parts = said(member)
-            if (cleaned := await self._clean(call, thread, parts)) is not parts:
-                say(member, cleaned)
-                bind(call, thread, given, cleaned)
-        if is_control_flow(error):
-            return error
-        texts = [text_of(error), text_of(error, repr)]
-        if (cleaned := await self._clean(call, thread, texts)) == texts:
-            return error
-        bind(call, thread, given, cleaned)
-        # what it says is not made of its arguments
-        return stand_in(error, *cleaned)
-
-    async def _answer(self, call: Call, thread: Thread, watch: PiiWatch, message: AIMessage) -> AIMessage:
-        """The whole answer as its stream has left: texts through the same watch, all else searched as values."""
-        texts: dict[str, str] = {}
-        for text in running_texts(message):
-            if len(text) > self._inline:
-                await asyncio.to_thread(watch.scan, text)
-            if self._vault is not None and (new := watch.unkept(text)):
-                await asyncio.to_thread(thread.keep, new)
-            texts[text] = guard(watch, text)
-        if any(before != after for before, after in texts.items()):
-            message = rebuild(message, lambda text, field: texts.get(text, text))
-        return await self._clean(call, thread, message, frozenset(texts.values()))  # type: ignore[no-any-return]
-
-    async def _clean(self, call: Call, thread: Thread, value: Any, done: frozenset[str] = frozenset()) -> Any:
-        """``value`` with placeholders; texts in ``done`` are left alone."""
-        texts: dict[tuple[str, str], None] = {}
-
-        def note(text: str, field: str) -> str:
-            if text not in done:
-                texts[text, field] = None
-            return text
-
-        rebuild(value, note)
-        if not texts:
-            return value
-        if len(unseen := thread.unseen(texts)) and sum(len(text) for text, _ in unseen) > self._inline:
-            await asyncio.to_thread(thread.scan, unseen)
-        if new := thread.unknown(texts):
-            if self._vault is None:
-                thread.keep(new)
-            else:
-                await asyncio.to_thread(thread.keep, new)
-            call.annotate("pii", found=dict(Counter(kind for kind, _ in new)))
-        return rebuild(value, lambda text, field: text if text in done else thread.clean(text, field))
+def _context(thread_id: str, metadata: Mapping[str, Any]) -> RunContext:
+    return RunContext(run_id="", thread_id=thread_id, metadata=metadata)

@@ -301,6 +301,22 @@ async def test_placeholders_pass_a_second_time_unchanged():
     assert model.calls[1][1].text == "You said: User: <PERSON_1>, email <EMAIL_1>"
 
 
+async def test_a_history_is_read_and_a_state_is_written_past_the_nodes(tmp_path):
+    pii = Pii(tmp_path / "vault.db", key=KEY)
+    graph = chat(ScriptedModel([echo], repeat=True), [pii], checkpointer=InMemorySaver())
+    await graph.ainvoke(asked("I am a@b.io"), thread(user="u1", tenant="one"))
+    said = await pii.conceal({"messages": [HumanMessage("and c@d.io, a@b.io")]}, "t1", user="u1", tenant="one")
+    await graph.aupdate_state(thread(user="u1", tenant="one"), said)
+    kept = (await graph.aget_state(thread())).values
+    assert [m.text for m in kept["messages"]][-1] == "and <EMAIL_2>, <EMAIL_1>"
+    shown = await pii.reveal(kept, "t1", tenant="one")
+    assert [m.text for m in shown["messages"]] == ["I am a@b.io", "You said: I am a@b.io", "and c@d.io, a@b.io"]
+    assert await pii.reveal("<EMAIL_1>", "t1") == "<EMAIL_1>"  # the same thread of another tenant is another
+    assert await asyncio.to_thread(pii._vault.erase, "u1", "one") == 2
+    assert await pii.reveal("<EMAIL_1>", "t1", tenant="one") == "<EMAIL_1>"
+    pii.close()
+
+
 async def test_a_vault_that_fails_stops_the_call(tmp_path):
     model = ScriptedModel([echo])
     graph = chat(model, [Pii(tmp_path / "no" / "vault.db", key=KEY)])
