@@ -41,8 +41,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def chainops_app(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[App]:
     """The application of the ``chainops.toml`` beside the test file, or of one above it; else on defaults.
 
-    Its files (trace, caches) are in a folder of this test. The test may ask for settings with
-    ``@pytest.mark.parametrize("chainops_settings", [{...}])``, or a fixture of that name: sections as keywords.
+    What it writes (trace, caches, accounts, vault, counts) is in a folder of this test. The test may ask for settings
+    with ``@pytest.mark.parametrize("chainops_settings", [{...}])``, or a fixture of that name: sections as keywords.
     """
     from chainops.app import App
     from chainops.settings import load_settings
@@ -51,14 +51,28 @@ def chainops_app(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: py
     if "chainops_settings" in request.fixturenames:
         given = dict(request.getfixturevalue("chainops_settings"))
     file = _settings_of(request.path, request.config.rootpath)
-    given.setdefault("trace", {})
-    given["trace"] = {**given["trace"], "path": str(tmp_path / "chainops.db")}
-    given["cache"] = {"directory": str(tmp_path / "chainops-cache"), **given.get("cache", {})}
-    given["semantic_cache"] = {"directory": str(tmp_path / "chainops-cache"), **given.get("semantic_cache", {})}
     if file is None:
         monkeypatch.chdir(tmp_path)  # a chainops.toml of the folder where pytest was started is not the test's
+    wanted = load_settings(file, environ={}, **given)
+    for section, key in _WRITTEN:
+        place = getattr(getattr(wanted, section), key)
+        if place is not None:
+            given[section] = {key: str(tmp_path / place.name), **given.get(section, {})}
+    given["trace"] = {**given["trace"], "path": str(tmp_path / "chainops.db")}
     with App(load_settings(file, environ={}, **given)) as app:
         yield app
+
+
+_WRITTEN = (
+    ("trace", "path"),
+    ("cache", "directory"),
+    ("semantic_cache", "directory"),
+    ("budgets", "path"),
+    ("limits", "path"),
+    ("chain", "path"),
+    ("pii", "vault"),
+)
+"""Settings that name a file or folder that an application writes to while it runs."""
 
 
 def _settings_of(test: Path, root: Path) -> Path | None:

@@ -14,12 +14,11 @@ from langchain.agents.middleware import (
     ExtendedModelResponse,
     ModelRequest,
     ModelResponse,
-    ToolCallRequest,
 )
-from langchain_core.messages import AIMessage, AIMessageChunk, SystemMessage, ToolMessage
-from langgraph.runtime import Runtime
+from langchain_core.messages import AIMessage, AIMessageChunk, ToolMessage
 from langgraph.types import Command
 
+from chainops.adapters.agent_request import model_request, tool_request
 from chainops.adapters.langchain_agent import ChainopsMiddleware
 from chainops.calls import ModelCall, ModelNext, ModelResult, ToolCall, ToolNext
 from chainops.errors import CallError, SetupError
@@ -142,10 +141,10 @@ class _Layer(Middleware):
 
 class _ModelHook(_Layer):
     async def wrap_model_call(self, call: ModelCall, call_next: ModelNext) -> ModelResult:
-        request, answers = _model_request(call), dict[int, ModelResult]()
+        request, was, answers = model_request(call), model_request(call), dict[int, ModelResult]()
 
         async def handler(changed: Any) -> ModelResponse[Any]:
-            result = await call_next(_changed(call, request, changed))
+            result = await call_next(_changed(call, was, changed))
             answers[id(result.message)] = result
             return ModelResponse(result=[result.message])
 
@@ -169,7 +168,7 @@ class _ToolHook(_Layer):
             results[id(message)] = result
             return message
 
-        answer = await self._run("wrap_tool_call", _tool_request(call), handler)
+        answer = await self._run("wrap_tool_call", tool_request(call), handler)
         if id(answer) in results:
             return results[id(answer)]
         return answer.content if isinstance(answer, ToolMessage) and call.call_id is None else answer
@@ -178,36 +177,22 @@ class _ToolHook(_Layer):
 _HOOKS: dict[str, type[_Layer]] = {"wrap_model_call": _ModelHook, "wrap_tool_call": _ToolHook}
 
 
-def _model_request(call: ModelCall) -> ModelRequest[Any]:
-    messages: list[Any] = list(call.messages)
-    system = messages.pop(0) if messages and isinstance(messages[0], SystemMessage) else None
-    settings = {key: value for key, value in call.params.items() if key not in ("tools", "tool_choice")}
-    return ModelRequest(
-        model=call.model,
-        messages=messages,
-        system_message=system,
-        tool_choice=call.params.get("tool_choice"),
-        tools=list(call.params.get("tools") or ()),
-        state=_state(call, messages),
-        runtime=_runtime(call),
-        model_settings=settings,
-    )
-
-
 def _changed(call: ModelCall, was: ModelRequest[Any], now: ModelRequest[Any]) -> ModelCall:
-    """The call as their hook wants it; what they did not touch stays as it was."""
-    if now is was:
-        return call
+    """The call as their hook wants it, also where it changed a list in place; what they did not touch stays."""
+    changes: dict[str, Any] = {}
     system = [] if now.system_message is None else [now.system_message]
-    changes: dict[str, Any] = {"messages": (*system, *now.messages)}
+    messages = (*system, *now.messages)
+    if list(map(id, messages)) != list(map(id, call.messages)):
+        changes["messages"] = messages
     params = {key: value for key, value in call.params.items() if key not in was.model_settings} | now.model_settings
     for name in ("tools", "tool_choice"):
         if getattr(now, name) != getattr(was, name):
             params[name] = getattr(now, name)
-    changes["params"] = params
+    if params != call.params:
+        changes["params"] = params
     if now.model is not was.model:
         changes |= {"model": now.model, "engine": _engine(now)}
-    return call.replace(**changes)
+    return call.replace(**changes) if changes else call
 
 
 def _engine(request: ModelRequest[Any]) -> Callable[[ModelCall], Awaitable[ModelResult]]:
@@ -234,14 +219,16 @@ def _engine(request: ModelRequest[Any]) -> Callable[[ModelCall], Awaitable[Model
 
 
 def _only_message(name: str, response: Any) -> AIMessage:
+    command = None
     if isinstance(response, ExtendedModelResponse):
-        if response.command is not None:
-            raise CallError(
-                f"Middleware {name!r} answered with a Command, which only a node of an agent can carry out",
-                hint="Give it to create_agent(middleware=[...]).",
-                code="call.bridge",
-            )
-        response = response.model_response
+        response, command = response.model_response, response.command
+    if command is not None or getattr(response, "structured_response", None) is not None:
+        what = "a structured response" if command is None else "a Command"
+        raise CallError(
+            f"Middleware {name!r} answered with {what}, which only a node of an agent can carry out",
+            hint="Give it to create_agent(middleware=[...]).",
+            code="call.bridge",
+        )
     messages = response.result if isinstance(response, ModelResponse) else [response]
     if len(messages) != 1 or not isinstance(messages[0], AIMessage):
         kinds = ", ".join(type(message).__name__ for message in messages) or "nothing"
@@ -253,29 +240,6 @@ def _only_message(name: str, response: Any) -> AIMessage:
     return messages[0]
 
 
-def _tool_request(call: ToolCall) -> ToolCallRequest:
-    args = call.args if isinstance(call.args, dict) else {"input": call.args}
-    asked: Any = {"name": call.name, "args": args, "id": call.call_id or f"chainops-{call.name}", "type": "tool_call"}
-    runtime: Any = _runtime(call)
-    return ToolCallRequest(tool_call=asked, tool=call.tool, state=_state(call, []), runtime=runtime)
-
-
 def _tool_message(call: ToolCall, result: Any) -> ToolMessage:
     content = result if isinstance(result, str | list) else str(result)
     return ToolMessage(content, name=call.name, tool_call_id=call.call_id or f"chainops-{call.name}")
-
-
-def _state(call: ModelCall | ToolCall, messages: list[Any]) -> Any:
-    above = call.parent
-    while above is not None:
-        if above.kind == "node" and isinstance(above.input, Mapping):
-            return dict(above.input)
-        above = above.parent
-    return {"messages": messages}
-
-
-def _runtime(call: ModelCall | ToolCall) -> Runtime[Any]:
-    from langgraph._internal._constants import CONF, CONFIG_KEY_RUNTIME
-
-    found = (call.config.get(CONF) or {}).get(CONFIG_KEY_RUNTIME)
-    return found if found is not None else Runtime()

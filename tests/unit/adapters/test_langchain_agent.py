@@ -13,9 +13,11 @@ from langchain.agents.middleware import (
     AgentMiddleware,
     ClearToolUsesEdit,
     ContextEditingMiddleware,
+    ExtendedModelResponse,
     LLMToolSelectorMiddleware,
     ModelCallLimitMiddleware,
     ModelFallbackMiddleware,
+    ModelResponse,
     ModelRetryMiddleware,
     PIIMiddleware,
     TodoListMiddleware,
@@ -23,12 +25,14 @@ from langchain.agents.middleware import (
     ToolRetryMiddleware,
     dynamic_prompt,
     wrap_model_call,
+    wrap_tool_call,
 )
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.tools import tool
 from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.types import Command
 
-from chainops import Blocked, Middleware, SetupError, instrument
+from chainops import Blocked, CallError, Middleware, SetupError, instrument
 from chainops.adapters.agent_layer import from_langchain, hooks_of
 from chainops.adapters.langchain_agent import ChainopsMiddleware
 from chainops.calls import ModelCall, ModelResult, NodeCall, ToolCall
@@ -225,6 +229,53 @@ async def test_a_dynamic_prompt_reaches_a_model_of_any_graph() -> None:
     model = ScriptedModel(["ok"])
     await instrument(plain_graph(model), [from_langchain(polite)]).ainvoke({"messages": ["hi"]})
     assert [(m.type, m.text) for m in model.calls[0]] == [("system", "Be polite. 1 so far."), ("human", "hi")]
+
+
+@pytest.mark.parametrize(
+    ("answer", "what"),
+    [
+        (ExtendedModelResponse(ModelResponse([AIMessage("ok")]), Command(update={"seen": True})), "a Command"),
+        (ModelResponse([AIMessage("ok")], structured_response={"key": 1}), "a structured response"),
+        (ModelResponse([AIMessage("a"), AIMessage("b")]), "AIMessage, AIMessage"),
+    ],
+)
+async def test_an_answer_that_only_an_agent_can_carry_out_is_an_error_and_not_lost(answer: Any, what: str) -> None:
+    @wrap_model_call
+    def answers(request: Any, handler: Any) -> Any:
+        return answer
+
+    graph = instrument(plain_graph(ScriptedModel(["ok"])), [from_langchain(answers)])
+    with pytest.raises(CallError, match=f"Middleware 'answers' answered with {what}") as caught:
+        await graph.ainvoke({"messages": ["hi"]})
+    assert caught.value.code == "call.bridge"
+
+
+async def test_a_hook_that_changes_the_messages_in_place_is_heard() -> None:
+    @wrap_model_call
+    def nicer(request: Any, handler: Any) -> Any:
+        request.messages.append(HumanMessage("Be nice!"))
+        request.model_settings["temperature"] = 0.5
+        return handler(request)
+
+    model = ScriptedModel(["ok"])
+    await instrument(plain_graph(model), [from_langchain(nicer)]).ainvoke({"messages": ["hi"]})
+    assert [message.text for message in model.calls[0]] == ["hi", "Be nice!"]
+
+
+def test_a_tool_hook_sees_the_state_and_the_runtime_as_in_create_agent() -> None:
+    seen: list[Any] = []
+
+    @wrap_tool_call
+    def watch(request: Any, handler: Any) -> Any:
+        seen.append((type(request.runtime).__name__, request.runtime.tool_call_id, len(request.state["messages"])))
+        return handler(request)
+
+    script = [asks(word="tea"), "done"]
+    plain = create_agent(ScriptedModel(script), [look], middleware=[watch])
+    layered = instrument(create_agent(ScriptedModel(script), [look]), [from_langchain(watch)])
+    for agent in (plain, layered):
+        agent.invoke({"messages": ["What is tea?"]})
+    assert seen[0] == seen[1] == ("ToolRuntime", seen[0][1], 2)
 
 
 async def test_a_synchronous_hook_runs_on_a_thread_and_its_answer_is_streamed_too(tmp_path: Path) -> None:

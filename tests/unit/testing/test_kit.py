@@ -224,7 +224,11 @@ def test_fails_on_a_changed_prompt(prompt_snapshot):
 
 
 def test_the_fixtures_work_in_a_project_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "chainops.toml").write_text("[trace]\nmax_queue = 77\npath = 'never-made.db'\n")
+    (tmp_path / "chainops.toml").write_text(
+        "[pipeline]\nmiddleware = ['trace', 'chain', 'limits', 'budgets', 'cache', 'cost']\n"
+        "[trace]\nmax_queue = 77\npath = 'never-made.db'\n[limits]\npath = 'never-limits.db'\n"
+        "[chain]\npath = 'never-chain.db'\n[[budgets.rules]]\nhard = 9\n"
+    )
     (tmp_path / "pytest.ini").write_text("[pytest]\nasyncio_mode = auto\n")
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests" / "test_it.py").write_text(PROJECT)
@@ -237,7 +241,7 @@ def test_the_fixtures_work_in_a_project_of_its_own(tmp_path: Path, monkeypatch: 
     assert "1 failed, 4 passed, 1 error" in ran.stdout, ran.stdout
     assert "the model was asked 1 times, its script has 2 lines" in ran.stdout
     assert "+new" in ran.stdout
-    assert not (tmp_path / "never-made.db").exists()
+    assert [path.name for path in tmp_path.iterdir() if path.match("never-*") or path.match("chainops-*")] == []
     assert (known.parent / "asked.txt").read_text() == "--- human\nhi\n"
     updated = subprocess.run(
         [*words, "--update-prompts", "-k", "changed"], cwd=tmp_path, capture_output=True, text=True
