@@ -16,8 +16,8 @@ __all__ = ["app", "recipes"]
 
 app = typer.Typer(add_completion=False)
 STARTER = "starter"
-EXTRAS = (("ChatLlama", "llama", "llama_cpp"), ("from langchain.", "langchain", "langchain"))
-"""What stands in a recipe's source, the extra that it takes, and the module that this extra brings."""
+EXTRAS = (("ChatLlama", "llama", ("llama_cpp", "xllamacpp")), ("from langchain.", "langchain", ("langchain",)))
+"""What stands in a recipe's source, the extra that it takes, and the modules of which it needs one."""
 LEFT_OUT = shutil.ignore_patterns("__pycache__", "test_recipe.py", "*.db", "*.db-*", ".pytest_cache", "chainops-cache")
 
 
@@ -104,8 +104,8 @@ def _missing(file: Path) -> list[str]:
     from importlib.util import find_spec
 
     text = file.read_text("utf-8")
-    needs = [(extra, module) for mark, extra, module in EXTRAS if mark in text]
-    return [f"pip install 'chainops[{extra}]'" for extra, module in needs if find_spec(module) is None]
+    needs = [(extra, modules) for mark, extra, modules in EXTRAS if mark in text]
+    return [f"pip install 'chainops[{extra}]'" for extra, modules in needs if not any(map(find_spec, modules))]
 
 
 def _title(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from typing import Any
 
 import pytest
@@ -63,6 +64,15 @@ def as_toml(value: Any) -> str:
     if isinstance(value, bool | int | float):
         return str(value).lower()
     return f'"{value}"'
+
+
+def test_the_page_on_installing_has_every_extra_and_no_other() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    table = (DOCS / "howto" / "install.md").read_text("utf-8").partition("## Extras")[2].partition("##")[0]
+    assert sorted(re.findall(r"^\| `([\w-]+)` \|", table, re.MULTILINE)) == sorted(extras)
+    (whole,) = extras["all"]
+    named = set(re.findall(r"[\w-]+", whole.partition("[")[2]))
+    assert named == set(extras) - {"all", "dev", "testing", "llama-prebuilt"}
 
 
 def commands() -> dict[str, Any]:
