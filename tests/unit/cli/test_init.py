@@ -37,7 +37,8 @@ def test_the_starter_passes_its_test_and_answers_on_the_shipped_model(
 
 
 def test_without_the_local_engine_init_and_the_starter_say_what_to_install(tmp_path: Path) -> None:
-    hide = "import sys; sys.modules |= dict.fromkeys(['llama_cpp', 'xllamacpp', 'numpy']); import runpy; sys.argv = sys.argv[1:]; "
+    gone = ["llama_cpp", "xllamacpp", "numpy"]
+    hide = f"import sys; sys.modules |= dict.fromkeys({gone}); import runpy; sys.argv = sys.argv[1:]; "
 
     def python(code: str, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
