@@ -16,6 +16,8 @@ __all__ = ["app"]
 app = typer.Typer(add_completion=False)
 ROOT = Path(__file__).resolve().parent.parent / "docs"
 HITS = 20
+LISTS = ("changelog", "index", "reference/generated/")
+"""Pages that name everything and explain little."""
 
 
 @app.command()
@@ -82,13 +84,14 @@ def _show(name: str, text: str, raw: bool, as_json: bool) -> None:
 
 
 def _search(words: list[str], pages: dict[str, Path]) -> list[dict[str, Any]]:
-    """Sections that have all words, those with the words in their heading first, then by how often they stand there."""
+    """Sections that have all words: those with the words in their heading first, pages that list everything last."""
     found = []
     for name, path in pages.items():
         for heading, line, body in _sections(path.read_text("utf-8")):
             low, head = body.lower(), f"{heading} {name}".lower()
             if all(word in low or word in head for word in words):
-                rank = (-sum(word in head for word in words), -sum(low.count(word) for word in words))
+                lists = name.startswith(LISTS)
+                rank = (lists, -sum(word in head for word in words), -sum(low.count(word) for word in words))
                 text = next((t.strip() for t in body.splitlines() if words[0] in t.lower()), "")
                 found.append((rank, {"page": name, "heading": heading, "line": line, "text": text}))
     return [hit for _, hit in sorted(found, key=lambda pair: pair[0])[:HITS]]

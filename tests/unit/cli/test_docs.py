@@ -39,6 +39,12 @@ def test_a_name_that_several_pages_have_in_common_is_searched(capsys: Any) -> No
     assert "chainops docs PAGE shows one" in err
 
 
+def test_pages_that_explain_stand_before_those_that_list_everything(capsys: Any) -> None:
+    pages = [hit["page"] for hit in json.loads(docs(capsys, "single", "flight", "--search", "--json")[1])]
+    listing = [page.startswith(("changelog", "index", "reference/generated/")) for page in pages]
+    assert listing == sorted(listing) and {True, False} == set(listing)
+
+
 def test_search_wins_over_a_page_where_it_is_asked_for(capsys: Any) -> None:
     assert "howto/install: " in docs(capsys, "install", "--search")[1]
 

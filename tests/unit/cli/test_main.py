@@ -82,6 +82,28 @@ def test_the_shell_completes_commands_and_options(tmp_path: Path) -> None:
     assert chainops(cwd=tmp_path, **option).stdout.split() == [b"--content"]
 
 
+@pytest.mark.parametrize(("shell", "names"), [("zsh", '"trace"'), ("fish", "trace"), ("powershell", "trace")])
+def test_other_shells_are_answered_too(tmp_path: Path, shell: str, names: str) -> None:
+    asked = {"_CHAINOPS_COMPLETE": f"complete_{shell}", "_TYPER_COMPLETE_ARGS": "chainops tr"}
+    asked |= {"_TYPER_COMPLETE_FISH_ACTION": "get-args", "_TYPER_COMPLETE_WORD_TO_COMPLETE": "tr"}
+    out = chainops(cwd=tmp_path, **asked).stdout.decode()
+    assert names in out and "Look at recorded runs" in out and "db" not in out.split()
+
+
+def test_the_script_for_a_shell_is_printed_and_a_shell_takes_it(tmp_path: Path) -> None:
+    import shutil
+    import subprocess
+
+    script = chainops("--show-completion", "bash", cwd=tmp_path).stdout.decode()
+    if (bash := shutil.which("bash")) is None:
+        pytest.skip("there is no bash here")
+    (tmp_path / "chainops.sh").write_text(script)
+    told = subprocess.run(
+        [bash, "-c", "source ./chainops.sh && complete -p chainops"], cwd=tmp_path, capture_output=True
+    )
+    assert b"_chainops_completion chainops" in told.stdout, told
+
+
 def test_python_runs_a_script_with_its_own_arguments(tmp_path):
     import subprocess
     import sys

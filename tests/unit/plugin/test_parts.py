@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from chainops import App, SetupError
-from chainops.errors import StoreError
+from chainops.errors import LimitExceeded, StoreError
 from chainops.store.migrate import upgrade
 from chainops.store.plugin_tables import apply_migrations
 
@@ -112,6 +112,18 @@ def run_once(app: App) -> None:
     app.instrument(builder.compile()).invoke({"messages": []})
 
 
+def ask_once(app: App) -> None:
+    from langgraph.graph import START, MessagesState, StateGraph
+
+    from chainops.testing import ScriptedModel
+
+    model = ScriptedModel(["An answer."])
+    builder = StateGraph(MessagesState)
+    builder.add_node("answer", lambda state: {"messages": [model.invoke(state["messages"])]})
+    builder.add_edge(START, "answer")
+    app.instrument(builder.compile()).invoke({"messages": ["A question?"]})
+
+
 def test_an_application_gets_engine_tables_and_layer_of_its_plugin(folder: Path) -> None:
     with App() as app:
         assert app.engine("all/echo", "m1").invoke("hi").text == "moin from m1"
@@ -140,6 +152,30 @@ def test_the_cache_keeps_its_answers_in_the_store_that_a_plugin_brings(folder: P
     limits = {"store": "all", "rules": [{"name": "r", "requests": 5}]}
     with pytest.raises(SetupError, match="Plugin 'all' brings no store for 'limits'"):
         App(pipeline={"middleware": ["trace", "limits", "note"]}, limits=limits)
+
+
+def test_limits_are_counted_in_the_store_that_a_plugin_brings(
+    install: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(
+        "counts",
+        """
+        from chainops.middleware.limits.shared import LimitFile
+        from chainops.plugin import Plugin
+        plugin = Plugin(name="counts", stores={"limits": lambda options: LimitFile("counted.db")})
+        """,
+    )
+    monkeypatch.chdir(tmp_path)
+    given: dict[str, Any] = {
+        "pipeline": {"middleware": ["trace", "limits"]},
+        "limits": {"store": "counts", "rules": [{"name": "once", "requests": 1, "period_s": 60, "max_wait_s": 0.01}]},
+        "plugins": {"counts": {}},
+    }
+    with App(**given) as app:
+        ask_once(app)
+    assert Path("counted.db").is_file()
+    with App(**given) as app, pytest.raises(LimitExceeded, match="once"):  # another application, the same counts
+        ask_once(app)
 
 
 def test_the_commands_of_an_enabled_plugin_are_commands_of_chainops_and_of_no_other_folder(folder: Path) -> None:
