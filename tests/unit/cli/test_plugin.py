@@ -24,6 +24,10 @@ def test_a_new_plugin_passes_its_own_tests_at_once(tmp_path: Path, capsys: pytes
     )
     assert tested.returncode == 0, tested.stdout + tested.stderr
     assert "12 passed" in tested.stdout
+    for words in (["check"], ["format", "--check"]):
+        ruff = [sys.executable, "-m", "ruff", *words, "--no-cache", "."]
+        linted = subprocess.run(ruff, cwd=folder, capture_output=True, text=True)
+        assert linted.returncode == 0, linted.stdout
 
 
 @pytest.mark.parametrize("name", ["Word", "1x", "class", "a-b", ""])
