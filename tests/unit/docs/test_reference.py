@@ -72,7 +72,7 @@ def test_the_page_on_installing_has_every_extra_and_no_other() -> None:
     assert sorted(re.findall(r"^\| `([\w-]+)` \|", table, re.MULTILINE)) == sorted(extras)
     (whole,) = extras["all"]
     named = set(re.findall(r"[\w-]+", whole.partition("[")[2]))
-    assert named == set(extras) - {"all", "dev", "testing", "llama-prebuilt"}
+    assert named == set(extras) - {"all", "dev", "testing", "llama-prebuilt", "presidio"}
 
 
 def commands() -> dict[str, Any]:
