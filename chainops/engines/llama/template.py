@@ -18,6 +18,8 @@ from typing import Any, NoReturn
 
 from jinja2 import TemplateError, nodes
 from jinja2.exceptions import SecurityError
+from jinja2.ext import Extension
+from jinja2.parser import Parser
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -135,7 +137,16 @@ def _to_json(
     if indent is not None and indent > MAX_INDENT:
         raise SecurityError("too wide an indent")
     marks = (str(separators[0])[:MAX_INDENT], str(separators[1])[:MAX_INDENT]) if separators else None
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=marks, sort_keys=sort_keys)
+    return json.dumps(
+        value, ensure_ascii=ensure_ascii, indent=indent, separators=marks, sort_keys=sort_keys, default=_listed
+    )
+
+
+def _listed(value: Any) -> list[Any]:
+    """What filters such as ``map`` give is not there until somebody asks for it."""
+    if isinstance(value, Iterator):
+        return list(_counted(value))
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
 def _raise(message: str) -> NoReturn:
@@ -146,11 +157,22 @@ def _now(pattern: str) -> str:
     return datetime.now().astimezone().strftime(str(pattern)[:100])
 
 
+class _Generation(Extension):
+    """``{% generation %}``: marks for training what the assistant said; here it is what stands inside."""
+
+    tags = {"generation"}  # noqa: RUF012 - Jinja's interface
+
+    def parse(self, parser: Parser) -> list[nodes.Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
 class _Environment(ImmutableSandboxedEnvironment):
     intercepted_binops = frozenset({"*", "**", "+", "%"})
 
     def __init__(self) -> None:
-        super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"], finalize=_write)
+        extensions = ["jinja2.ext.loopcontrols", _Generation]
+        super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=extensions, finalize=_write)
         self.filters = {name: _bounded_filter(name, self.filters[name]) for name in FILTERS.split()}
         self.filters |= {"tojson": _to_json, "counted_": _counted, "sized_": _sized}
         for name in ("lipsum", "cycler"):

@@ -109,6 +109,13 @@ def test_the_usual_constructions_work() -> None:
     assert text == '<s>0:USER=hé; 1:USER=b[2|[{"a": "<é>"}]|user,tool,user|p|b|f|True]'
 
 
+def test_marks_for_training_and_lists_that_are_not_there_yet_are_understood() -> None:
+    source = "{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}{% endfor %}"
+    assert ChatTemplate(source).render([{"role": "user", "content": "a"}, {"role": "user", "content": "b"}]) == "ab"
+    source = "{{ messages | map(attribute='role') | tojson }}"
+    assert ChatTemplate(source).render([{"role": "user", "content": "a"}]) == '["user"]'
+
+
 def test_json_is_written_as_the_template_asks() -> None:
     source = "{{ x|tojson }} {{ x|tojson(separators=(',', ':'), sort_keys=true, ensure_ascii=true) }}"
     text = ChatTemplate("{% set x = tools[0] %}" + source).render(USER, [{"b": "<é>", "a": 1}])
