@@ -68,7 +68,7 @@ def open_sides(
 class Engine:
     """ChatLlama's session; counts the processor time inside llama.cpp."""
 
-    def __init__(self, path: Path, parallel: int, layout: Any, *, flash: bool) -> None:
+    def __init__(self, path: Path, parallel: int, layout: Any, *, flash: bool, **options: Any) -> None:
         self.model = ChatLlama(
             model_path=path,
             n_ctx=WINDOW,
@@ -77,6 +77,7 @@ class Engine:
             probe=False,
             flash_attn=flash,
             kv_layout=layout,
+            **options,
         )
         self.session = self.model.session
         self.session.token_ids("load it")

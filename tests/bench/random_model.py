@@ -17,14 +17,16 @@ CHATML = (
 )
 SIZES = {"26MB": (512, 8, 1536), "130MB": (1024, 10, 3072)}
 """Name: width, layers, width of the feed-forward part."""
+WORDY = (128, 1, 256)
+"""The same, of a model for a vocabulary of any size."""
 
 
-def write_random_model(path: Path, size: str, *, seed: int = 0) -> Path:
-    """A model of one of ``SIZES``: heads of 64, half as many key-value heads, 1024 tokens, one per character."""
-    width, layers, inner = SIZES[size]
+def write_random_model(path: Path, size: str, *, seed: int = 0, words: int = 1024) -> Path:
+    """A model of one of ``SIZES``, else a small one: heads of 64, half as many key-value heads, ``words`` tokens."""
+    width, layers, inner = SIZES.get(size, WORDY)
     rng = np.random.default_rng(seed)
     heads = width // 64
-    tokens = _vocabulary()
+    tokens = _vocabulary(words)
     tensors: dict[str, tuple[tuple[int, ...], int, bytes]] = {}
 
     def matrix(name: str, columns: int, rows: int) -> None:
@@ -89,12 +91,12 @@ def write_random_model(path: Path, size: str, *, seed: int = 0) -> Path:
     return path
 
 
-def _vocabulary() -> list[str]:
+def _vocabulary(words: int) -> list[str]:
     plain = {*range(33, 127), *range(161, 173), *range(174, 256)}
     spare = iter(range(256, 512))
     characters = [chr(byte) if byte in plain else chr(next(spare)) for byte in range(256)]
     marks = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-    return [*characters, *marks, *(f"w{number:03}" for number in range(1024 - 256 - len(marks)))]
+    return [*characters, *marks, *(f"w{number:03}" for number in range(words - 256 - len(marks)))]
 
 
 def _string(text: str) -> bytes:
