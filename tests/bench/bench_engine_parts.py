@@ -175,10 +175,10 @@ def main() -> None:
         guesses(folder, options.rounds, found)
         batches(folder, options.rounds, found)
     ratios = {name: round(statistics.median(values), 2) for name, values in found.items()}
-    if options.json:
-        print(json.dumps(ratios))
     for name, values in found.items():
         print(f"{name}: {ratios[name]}x ({min(values):.2f} to {max(values):.2f})")
+    if options.json:
+        print(json.dumps(ratios))
 
 
 if __name__ == "__main__":

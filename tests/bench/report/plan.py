@@ -233,6 +233,24 @@ BENCHES = (
         seconds=1800,
     ),
     Bench(
+        "engine_parts",
+        "what each part of the local model's scheduler saves",
+        tuple(
+            Figure(name, label, "x", aim, "higher")
+            for name, label, aim in (
+                ("greedy", "likeliest tokens: row by row / at once", None),
+                ("grammar", "grammar: the whole vocabulary / the chosen token", None),
+                ("disk", "a prefix: computed / read from a file", None),
+                ("guesses, steps", "steps of tool calls, tiny model: without / with guesses", None),
+                ("literals", "CPU of tool calls, 130 MB: without / with guesses", None),
+                ("batches", "prompts and answers in one batch / in their own", None),
+            )
+        ),
+        args=("--rounds", "3"),
+        quick=None,
+        repeat=1,
+    ),
+    Bench(
         "threads",
         "a local model gives way to other work and stays quick",
         (
