@@ -77,6 +77,22 @@ async def test_an_idle_model_is_unloaded_and_comes_back_with_what_was_pinned(
     assert model.session is session
 
 
+async def test_unloading_gives_the_memory_back_every_time(chain: Chain) -> None:
+    options: dict[str, Any] = {"context": 60_000, "n_ctx": 60_000, "kv_layout": "unified", "n_kept": 0}
+    model = chain(HELLO, **options)
+    session = model.session
+    loaded, without = [], []
+    for _ in range(6):
+        assert (await model.ainvoke("hi")).content == "Hello world!"
+        loaded.append(resident_kb())
+        assert await asyncio.wrap_future(session.unload())
+        gc.collect()
+        without.append(resident_kb())
+    assert session.stats.loads == 6
+    assert min(loaded) - max(without) > 20_000  # its cache alone takes more
+    assert without[-1] - without[1] < 8000
+
+
 async def test_a_running_call_keeps_the_model_loaded(chain: Chain) -> None:
     model = chain(HELLO, loop=True, context=4096, n_ctx=4096, max_tokens=3000, idle_seconds=0.001)
     assert (await model.ainvoke("hi")).usage_metadata["output_tokens"] == 3000
