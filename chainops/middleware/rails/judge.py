@@ -21,13 +21,14 @@ LONG = 512  # longer texts are remembered by their hash
 class Plan:
     """The rails for one place at one node, in the order in which they run."""
 
-    __slots__ = ("local", "ordered", "parallel")
+    __slots__ = ("local", "names", "ordered", "parallel")
 
     def __init__(self, rails: Sequence[Rail]) -> None:
         rewriting = [rail for rail in rails if rail.rewrites]
         judging = [rail for rail in rails if not rail.rewrites]
         self.ordered = rewriting + [rail for rail in judging if not rail.waits]
         self.parallel = [rail for rail in judging if rail.waits]
+        self.names = [rail.name for rail in (*self.ordered, *self.parallel)]
         self.local = all(rail.local for rail in rails)
 
     def __bool__(self) -> bool:

@@ -7,9 +7,10 @@ from typing import Any
 
 from chainops.calls import Call, ModelResult
 from chainops.middleware.rails.asking import digest_of
-from chainops.middleware.rails.judge import Ruling
+from chainops.middleware.rails.judge import Plan, Ruling
 from chainops.middleware.rails.rail import Subject
-from chainops.middleware.rails.verdict import RailBlocked
+from chainops.middleware.rails.verdict import Place, RailBlocked
+from chainops.recorder import NO_RECORDER
 
 __all__ = ["Report"]
 
@@ -17,11 +18,18 @@ __all__ = ["Report"]
 class Report:
     """Gathers the findings of one call. Texts are never part of it."""
 
-    __slots__ = ("call", "found")
+    __slots__ = ("call", "found", "judged")
 
     def __init__(self, call: Call) -> None:
         self.call = call
         self.found: list[dict[str, Any]] | None = None
+        self.judged: dict[str, list[str]] | None = None
+
+    def saw(self, plan: Plan, place: Place) -> None:
+        """Say on the span which rails judged at a place."""
+        if self.call.recorder is not NO_RECORDER and (self.judged is None or place not in self.judged):
+            self.judged = {**(self.judged or {}), place: plan.names}
+            self.call.annotate("rails", judged=self.judged)
 
     def add(self, ruling: Ruling, subject: Subject, fresh: bool) -> None:
         """Annotate and score each finding; those in the history are annotated only."""

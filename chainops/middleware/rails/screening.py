@@ -112,6 +112,7 @@ class Screen:
     async def one(self, call: Call, plan: Plan, subject: Subject, report: Report, *, fresh: bool) -> str | None:
         """The text that must stand in place of the subject's, or None when it may stay."""
         ruling = await self.judge.rule(plan, subject)
+        report.saw(plan, subject.place)
         if not ruling.found:
             return None
         report.add(ruling, subject, fresh)

@@ -209,15 +209,25 @@ def test_no_code_of_the_folder_or_of_the_working_directory_runs(tmp_path: Path, 
         f"d = Dialog('rails', embedder())\n"
         f"print(asyncio.run(d.answer([('user', {POLITICS!r})])).text)\n"
     )
-    env = {**os.environ, "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / "cfg"),
+    (tmp_path / "home").mkdir()
+    env = {**os.environ, "HOME": str(tmp_path / "home"), "XDG_CONFIG_HOME": str(tmp_path / "cfg"),
            "PYTHONPATH": str(Path(__file__).parents[4])}  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == SAID
-    assert not (tmp_path / ".cache").exists()
-    assert not (tmp_path / "cfg").exists() and not (tmp_path / ".config").exists()
+    written = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if "__pycache__" not in path.parts}
+    kept = {"actions.py", "config.py", "actions", "actions/more.py"}
+    assert written == {
+        *kept,
+        "home",
+        "rails",
+        "rails/config.yml",
+        "rails/dialog.co",
+        "rails/kb",
+        "rails/kb/shop.md",
+    } | {f"rails/{name}" for name in kept}
 
 
 async def test_a_folder_of_dialog_rails_in_the_settings_guards_the_graph(tmp_path: Path, embedder: Any) -> None:
