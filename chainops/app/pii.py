@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chainops.errors import SetupError
-from chainops.middleware.pii import Pii
+from chainops.middleware.pii import Detector, Pii
 from chainops.middleware.pii.presidio import Presidio
 from chainops.settings import Settings
 
@@ -13,9 +13,15 @@ __all__ = ["build"]
 def build(settings: Settings) -> Pii:
     """The layer for ``[pii]``."""
     found = settings.pii
-    options = found.model_dump(exclude={"vault", "key", "persist", "names_model", "language"})
+    options = found.model_dump(exclude={"vault", "key", "persist", "names_model", "language", "detectors"})
+    detectors: list[Detector] = []
     if found.names_model is not None:
-        options["detectors"] = [Presidio.from_folder(found.names_model, language=found.language)]
+        detectors.append(Presidio.from_folder(found.names_model, language=found.language))
+    if found.detectors:
+        from chainops.app.plugins import detector_of
+
+        detectors += [detector_of(settings, name) for name in found.detectors]
+    options["detectors"] = detectors
     if not found.persist:
         return Pii(**options)
     if found.key is None:

@@ -1,4 +1,4 @@
-"""What enabled plugins bring beside their layers: engines, tables, and their validated options."""
+"""What enabled plugins bring beside their layers: engines, stores, detectors, tables, and their validated options."""
 
 from __future__ import annotations
 
@@ -13,7 +13,18 @@ from chainops.settings import Settings
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
-__all__ = ["enabled_plugin", "engine_of", "migrate_plugins", "named_plugin", "option_of", "store_of"]
+
+    from chainops.middleware.pii import Detector
+
+__all__ = [
+    "detector_of",
+    "enabled_plugin",
+    "engine_of",
+    "migrate_plugins",
+    "named_plugin",
+    "option_of",
+    "store_of",
+]
 
 
 def enabled_plugin(settings: Settings, name: str) -> tuple[Plugin, Any]:
@@ -106,6 +117,33 @@ def store_of(settings: Settings, name: str, kind: str) -> Any:
             hint=f"Check the table [plugins.{name}], and whether its server runs.",
             code="setup.store",
         ) from error
+
+
+def detector_of(settings: Settings, name: str) -> Detector:
+    """The detector of personal data ``name`` ("plugin/detector", or "plugin" where it brings one only).
+
+    Raises:
+        SetupError: the plugin is not enabled, brings no such detector, or cannot make it (``setup.detector``).
+    """
+    wanted, _, detector = name.partition("/")
+    plugin, options = enabled_plugin(settings, wanted)
+    names = list(plugin.detectors)
+    detector = detector or (names[0] if len(names) == 1 else "")
+    if detector not in names:
+        close = difflib.get_close_matches(detector, names, n=1)
+        brings = f"Did you mean '{wanted}/{close[0]}'?" if close else f"It brings: {', '.join(names) or 'none'}."
+        raise SetupError(f"Plugin {wanted!r} brings no detector {detector!r}", hint=brings, code="setup.detector")
+    try:
+        made: Detector = plugin.detectors[detector](options)
+    except SetupError:
+        raise
+    except Exception as error:
+        raise SetupError(
+            f"Plugin {wanted!r} cannot make its detector {detector!r}: {type(error).__name__}: {error}",
+            hint=f"Check the table [plugins.{wanted}].",
+            code="setup.detector",
+        ) from error
+    return made
 
 
 def migrate_plugins(settings: Settings) -> None:

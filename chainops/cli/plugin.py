@@ -225,7 +225,7 @@ def _options_of(model: Any) -> dict[str, tuple[str, str]]:
 
 
 def _brings(plugin: Any) -> dict[str, list[str]]:
-    parts = {part: list(getattr(plugin, part)) for part in ("engines", "stores", "scorers", "pages")}
+    parts = {part: list(getattr(plugin, part)) for part in ("engines", "stores", "detectors", "scorers", "pages")}
     parts["middleware"] = ["yes"] if plugin.middleware is not None else []
     parts["commands"] = [f"chainops {plugin.name}"] if plugin.commands is not None else []
     parts["migrations"] = [str(len(plugin.migrations))] if plugin.migrations else []

@@ -39,6 +39,7 @@ class Plugin:
         middleware: ``(options) -> layers``; each must stand in ``[pipeline].middleware``.
         engines: by name, ``(options, model) -> chat model``; ``App.engine("<plugin>/<engine>", model)`` makes one.
         stores: by kind ("cache", "limits"), ``(options) -> store``; ``store`` of that section names the plugin.
+        detectors: by name, ``(options) -> detector`` of personal data; ``[pii].detectors`` names ``"<plugin>/<name>"``.
         scorers: by name, ``(options, span) -> number, text or None``; ``chainops plugin score`` stores what they say.
         commands: ``"module:name"`` of a ``typer.Typer``, run as ``chainops <name> ...`` where the plugin is enabled.
         migrations: SQL scripts in order, for tables ``<name>_...`` of its own in the trace file. Forward only: an
@@ -56,6 +57,7 @@ class Plugin:
     middleware: Callable[[Any], Sequence[Middleware]] | None = None
     engines: Mapping[str, Callable[[Any, str], Any]] = field(default_factory=lambda: _NONE)
     stores: Mapping[str, Callable[[Any], Any]] = field(default_factory=lambda: _NONE)
+    detectors: Mapping[str, Callable[[Any], Any]] = field(default_factory=lambda: _NONE)
     scorers: Mapping[str, Callable[[Any, Any], float | str | None]] = field(default_factory=lambda: _NONE)
     commands: str | None = None
     migrations: Sequence[str] = ()

@@ -18,6 +18,9 @@ class PiiSettings(Section):
     key: SecretStr | None = Field(default=None, description="The key of the vault; chainops pii key makes one.")
     persist: bool = Field(default=True, description="False: values in memory only, without vault and key.")
     kinds: tuple[str, ...] | None = Field(default=None, description="Which kinds are looked for; else all.")
+    detectors: tuple[str, ...] = Field(
+        default=(), description="Detectors that enabled plugins bring: plugin, or plugin/detector."
+    )
     removed: tuple[str, ...] = Field(
         default=("SECRET", "API_KEY", "PRIVATE_KEY", "JWT"), description="Kinds that are never restored."
     )

@@ -52,6 +52,7 @@ async def check_plugin(plugin: Any, options: Mapping[str, Any] | None = None) ->
     found += await _middleware(plugin, options or {})
     found += [_callable("engine", name, plugin.engines[name]) for name in plugin.engines]
     found += [_callable("store", name, plugin.stores[name]) for name in plugin.stores]
+    found += [_callable("detector", name, plugin.detectors[name]) for name in plugin.detectors]
     if plugin.commands is not None:
         found.append(_commands(plugin))
     with tempfile.TemporaryDirectory(prefix="chainops-check-") as folder:

@@ -93,20 +93,24 @@ class Classifier(Rail):
 
     async def check(self, subject: Subject) -> Verdict:
         """The highest score of a label that counts."""
-        parts = windows(plain(subject.text))
-        if not parts:
-            return ALLOW
-        parts = parts[:: -(-len(parts) // MOST)]
-        rows = await asyncio.to_thread(self._scores, parts)
-        score, label = max((row.get(label, 0.0), label) for row in rows for label in self.bad)
+        score, label = await asyncio.to_thread(self.score, subject.text)
         if score < self.flag:
             return ALLOW
         policy: Policy | None = None if score >= self.block else "flag"
         return Verdict("block", f"{label} {score:.2f}", label, score=score, policy=policy)
 
+    def score(self, text: str) -> tuple[float, str]:
+        """The highest score of a label that counts, and the label; 0 and nothing for a text without words. Blocks."""
+        parts = windows(plain(text))
+        if not parts:
+            return 0.0, ""
+        rows = self._scores(parts[:: -(-len(parts) // MOST)])
+        return max((row.get(label, 0.0), label) for row in rows for label in self.bad)
+
     def _labels(self) -> list[str]:
         try:
             config = json.loads((self.folder / "config.json").read_text("utf-8"))
+            self._each_alone = config.get("problem_type") == "multi_label_classification"
             found = config["id2label"]
             return [str(found[key]) for key in sorted(found, key=int)]
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -136,8 +140,11 @@ class Classifier(Rail):
                 "token_type_ids": np.array([e.type_ids for e in encoded], dtype=np.int64),
             }
             raw = np.asarray(session.run(None, {k: v for k, v in given.items() if k in wanted})[0], dtype=np.float64)
-            grown = np.exp(raw - raw.max(axis=1, keepdims=True))
-            rows = grown / grown.sum(axis=1, keepdims=True)
+            if self._each_alone:  # several labels may be true of one text
+                rows = 1.0 / (1.0 + np.exp(-raw))
+            else:
+                grown = np.exp(raw - raw.max(axis=1, keepdims=True))
+                rows = grown / grown.sum(axis=1, keepdims=True)
             return [dict(zip(labels, map(float, row), strict=True)) for row in rows]
 
         return scores

@@ -23,7 +23,17 @@ from pydantic import BaseModel, Field
 from chainops import Middleware
 from chainops.plugin import Plugin
 from chainops.store.cache.memory import LocalStore
+from chainops.middleware.pii import Finding
 from chainops.testing import ScriptedModel
+
+
+class Greeted:
+    def __init__(self, word):
+        self.word = word
+
+    def find(self, text, field=""):
+        start = text.find(self.word)
+        return [] if start < 0 else [Finding(start, start + len(self.word), "GREETING", 0.9)]
 
 
 class Options(BaseModel, extra="forbid"):
@@ -50,6 +60,7 @@ plugin = Plugin(
     options=Options,
     middleware=lambda options: [Note()],
     stores={"cache": lambda options: LocalStore(limit=7)},
+    detectors={"greeted": lambda options: Greeted(options.greeting)},
     engines={"echo": lambda options, model: ScriptedModel([f"{options.greeting} from {model}"])},
     scorers={"length": lambda options, span: len(span.output) if span.kind == "node" else None},
     commands="chainops_all:commands",
@@ -178,6 +189,21 @@ def test_limits_are_counted_in_the_store_that_a_plugin_brings(
         ask_once(app)
 
 
+@pytest.mark.parametrize("name", ["all", "all/greeted"])
+def test_personal_data_is_found_by_the_detector_that_a_plugin_brings(folder: Path, name: str) -> None:
+    with App(pipeline={"middleware": ["trace", "note", "pii"]}, pii={"persist": False, "detectors": [name]}) as app:
+        clean = app.pipeline.middleware[2].scrubber()  # type: ignore[attr-defined]
+        assert str(clean("They say moin there.")).startswith("They say <GREETING")
+
+
+@pytest.mark.parametrize(
+    ("name", "match"), [("all/greet", "Did you mean 'all/greeted'"), ("al", "Plugin 'al' is not enabled")]
+)
+def test_a_detector_that_nobody_brings_is_a_clear_error(folder: Path, name: str, match: str) -> None:
+    with pytest.raises(SetupError, match=match):
+        App(pipeline={"middleware": ["trace", "note", "pii"]}, pii={"persist": False, "detectors": [name]})
+
+
 def test_the_commands_of_an_enabled_plugin_are_commands_of_chainops_and_of_no_other_folder(folder: Path) -> None:
     assert "Commands of the plugin all." in chainops(folder, "--help").stdout
     assert chainops(folder, "all", "greet", "you").stdout == "hello you\n"
@@ -194,7 +220,8 @@ def test_list_info_check_score_and_page_of_a_plugin_that_brings_everything(folde
     ]
     told = json.loads(chainops(folder, "plugin", "info", "all", "--json").stdout)
     assert told["options"] == {"greeting": ["'hello'", "What is said."]}
-    assert set(told["brings"]) == {"commands", "engines", "middleware", "migrations", "pages", "scorers", "stores"}
+    parts = {"commands", "detectors", "engines", "middleware", "migrations", "pages", "scorers", "stores"}
+    assert set(told["brings"]) == parts
     checked = chainops(folder, "plugin", "check", "all")
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert "ok   middleware 'note' passes the conformance kit" in checked.stdout

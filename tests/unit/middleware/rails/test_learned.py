@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,16 @@ async def test_a_classifier_from_a_folder_judges(folder: Path) -> None:
     assert await rail.check(Subject("this is fine", "input")) is ALLOW
     long = "fine " * 500 + "bad " + "fine " * 500
     assert (await rail.check(Subject(long, "input"))).decision == "block"
+
+
+def test_labels_that_may_be_true_together_are_judged_each_alone(folder: Path) -> None:
+    alone = {"id2label": {"0": "threat", "1": "insult"}, "problem_type": "multi_label_classification"}
+    (folder / "config.json").write_text(json.dumps(alone))
+    score, label = Classifier("toxicity", folder).score("this is bad indeed")
+    assert label == "insult" and score == pytest.approx(1 / (1 + math.exp(-4)))
+    # as parts of one whole, an insult of -4 and a threat of 0 would be a threat for sure
+    assert Classifier("toxicity", folder).score("this is fine") == (0.5, "threat")
+    assert Classifier("toxicity", folder).score("") == (0.0, "")
 
 
 def test_a_folder_without_what_a_classifier_needs_is_an_error(folder: Path, tmp_path: Path) -> None:
