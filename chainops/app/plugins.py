@@ -13,7 +13,6 @@ from chainops.settings import Settings
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
-
     from chainops.middleware.pii import Detector
 
 __all__ = [
