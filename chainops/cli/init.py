@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Annotated
@@ -52,8 +53,15 @@ def init(
     for name in files:
         typer.echo(str(folder / name))
     python = "chainops python" if "CHAINOPS_EXE" in os.environ else "python"  # the one file has its own
-    steps = [f"cd {folder}", *_missing(folder / "app.py"), f"{python} app.py", "chainops trace show last"]
+    first = _first(folder / "README.md").replace("python ", f"{python} ")
+    steps = [f"cd {folder}", *_missing(folder / "app.py"), first, "and so on, as README.md says"]
     typer.echo("\n  ".join(["Next:", *steps]), err=True)
+
+
+def _first(readme: Path) -> str:
+    """The first command of a README."""
+    found = re.search(r"^\$ (.*)$", readme.read_text(encoding="utf-8"), re.MULTILINE) if readme.is_file() else None
+    return found[1] if found else "chainops trace show last"
 
 
 def recipes() -> dict[str, Path]:

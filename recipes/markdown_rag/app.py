@@ -22,7 +22,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.retrievers import BaseRetriever
 from langgraph.graph import END, START, StateGraph
 
-from chainops import App
+from chainops import App, SetupError
 from chainops.engines.embeddings import embedder
 
 HERE = Path(__file__).resolve().parent
@@ -166,4 +166,7 @@ async def main(question: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(" ".join(sys.argv[1:])))
+    try:
+        asyncio.run(main(" ".join(sys.argv[1:])))
+    except SetupError as error:  # there is no embedder: it says how to make one
+        raise SystemExit(f"error: {error}") from None

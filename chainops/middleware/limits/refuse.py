@@ -10,8 +10,9 @@ __all__ = ["too_late", "too_long", "too_many"]
 
 def too_many(rule: LimitRule, waiting: int, wait: float) -> LimitExceeded:
     """The queue is full."""
+    full = f"{waiting} calls wait already, the queue is full" if waiting else "no call may start now, and none may wait"
     return LimitExceeded(
-        f"Limit {rule.name!r} ({_what(rule)}): {waiting} calls wait already, the queue is full",
+        f"Limit {rule.name!r} ({_what(rule)}): {full}",
         hint=f"Try again in {wait:.1f} s, or raise `max_queue` of that limit.",
         code="limits.queue",
         retry_after_s=wait,
