@@ -212,9 +212,10 @@ static int make_folders(char *path, mode_t mode) {
         char was = *at;
         if (was != '/' && was) continue;
         *at = 0;
-        int failed = mkdir(path, mode) && errno != EEXIST && access(path, X_OK);
+        int why = mkdir(path, mode) ? errno : 0;
+        int failed = why && why != EEXIST && access(path, X_OK);
         *at = was;
-        if (failed) return -1;
+        if (failed) return errno = why, -1;
         if (!was) return 0;
     }
 }

@@ -26,7 +26,7 @@ def binary() -> Path:
     return found[-1]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def box(binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
     if os.geteuid() != 0:
         pytest.skip("needs root, for an empty root folder and namespaces")
