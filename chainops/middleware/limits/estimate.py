@@ -32,9 +32,11 @@ class Estimates:
     def guess(self, call: ModelCall) -> float:
         """Tokens in and out together, at least 1."""
         per_token, answer = self._known.get((call.path, call.name), (CHARACTERS, ANSWER))
-        most = next((call.params[key] for key in _MAX_KEYS if call.params.get(key)), None)
-        if isinstance(most, int | float):
-            answer = min(answer, float(most))
+        params = call.params
+        if params:
+            most = next((params[key] for key in _MAX_KEYS if params.get(key)), None)
+            if isinstance(most, int | float):
+                answer = min(answer, float(most))
         return max(1.0, characters(call.messages) / per_token + answer)
 
     def learn(self, call: ModelCall, result: ModelResult) -> None:

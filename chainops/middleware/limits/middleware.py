@@ -138,12 +138,17 @@ class Limits(Middleware):
             self._leave(call, tickets, used, time.monotonic() - began)
             if waited > 0 or used is not None:
                 notes: dict[str, Any] = {"waited_ms": round(waited * 1000, 3), "limits": [r.name for r in rules]}
-                call.annotate(self.name, **notes, **({} if used is None else {"tokens": used[1]}))
+                if used is not None:
+                    notes["tokens"] = used[1]
+                call.annotate(self.name, **notes)
 
     async def _enter(self, call: Call, rules: Sequence[LimitRule], tickets: list[Ticket], priority: float) -> float:
         tokens = 0.0
-        if isinstance(call, ModelCall) and any(rule.tokens is not None for rule in rules):
-            tokens = self.estimates.guess(call)
+        if call.kind == "model":
+            for rule in rules:
+                if rule.tokens is not None:
+                    tokens = self.estimates.guess(call)  # type: ignore[arg-type]
+                    break
         waited = 0.0
         try:
             for rule in rules:

@@ -61,7 +61,7 @@ class Decider:
         alias = self.gateway.alias(name)
         if not alias.tiers:
             ones = self.gateway.plan(name)
-            if any(one.cost is not None for one in ones) and _is_short_of_money(call):
+            if len(ones) > 1 and _is_short_of_money(call) and any(one.cost is not None for one in ones):
                 ones.sort(key=lambda one: float("inf") if one.cost is None else one.cost)
                 return Decision(alias, ones, reason="budget")
             return Decision(alias, ones, reason=alias.strategy)
