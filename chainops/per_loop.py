@@ -30,3 +30,7 @@ class PerLoop(Generic[T]):
             return self._made[loop]
         except KeyError:
             return self._made.setdefault(loop, self._factory())
+
+    def made(self) -> list[tuple[asyncio.AbstractEventLoop, T]]:
+        """All loops that still exist, and what was made for them; for closing."""
+        return list(self._made.items())

@@ -226,6 +226,17 @@ def test_from_settings_in_a_synchronous_graph(serve, tmp_path):
     with App(**settings) as app:
         assert app.instrument(graph).invoke({"text": ""})["text"] == "from b!"
         assert app.instrument(graph).invoke({"text": ""})["text"] in ("from a!", "from b!")
+    gc.collect()  # a connection left open would warn, and warnings are errors here
+
+
+async def test_a_model_that_is_closed_where_it_was_used_leaves_no_connection_open(serve):
+    model = server_model(serve("a").url, "m", stream_usage=False)
+    assert (await model.ainvoke("hi")).text == "from a"
+    model.close()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    del model
+    gc.collect()
 
 
 def test_one_model_answers_on_one_event_loop_after_another_and_leaves_no_connection_open(serve):
