@@ -58,7 +58,8 @@ class Health:
         self.name, self.trip_after, self.trip_share = name, trip_after, trip_share
         self.open_s, self.max_open_s, self._clock = open_s, max_open_s, clock
         self.latency_s, self.errors, self.in_flight, self.calls, self.in_a_row = 0.0, 0.0, 0, 0, 0
-        self._until, self._open_for, self._probing = 0.0, 0.0, False
+        self._until, self._open_for = 0.0, 0.0
+        self._probe: float | None = None  # when the one call began that tries
         self._lock = threading.Lock()
 
     @property
@@ -66,7 +67,7 @@ class Health:
         """closed: asked as usual · open: not asked · half-open: one call tries."""
         if not self._open_for:
             return "closed"
-        return "open" if self._probing or self._clock() < self._until else "half-open"
+        return "open" if self._is_tried(self._clock()) or self._clock() < self._until else "half-open"
 
     @property
     def troubled(self) -> bool:
@@ -79,7 +80,7 @@ class Health:
 
     def available(self) -> bool:
         """True when a call would be let through now."""
-        return self.wait_s() <= 0 and not self._probing
+        return self.wait_s() <= 0 and not self._is_tried(self._clock())
 
     def predicted_s(self) -> float:
         """How long a call would take that starts now: the smoothed latency for each call before it, and its own."""
@@ -90,10 +91,10 @@ class Health:
         now = self._clock()
         with self._lock:
             if self._until:
-                if self._probing or now < self._until:
+                if self._is_tried(now) or now < self._until:
                     raise DeploymentDown(self.name, max(self._until - now, 0.05))
                 if self._open_for:
-                    self._probing = True
+                    self._probe = now
                 else:
                     self._until = 0.0
             self.in_flight += 1
@@ -103,15 +104,15 @@ class Health:
         """It answered."""
         took = self._clock() - began
         with self._lock:
-            self._ended()
+            self._ended(began)
             self.latency_s = took if self.latency_s == 0 else self.latency_s + LATENCY * (took - self.latency_s)
             self.errors -= ERRORS * self.errors
-            self.in_a_row, self._until, self._open_for = 0, 0.0, 0.0
+            self.in_a_row, self._until, self._open_for, self._probe = 0, 0.0, 0.0, None
 
-    def failed(self, error: BaseException) -> None:
+    def failed(self, error: BaseException, began: float | None = None) -> None:
         """It failed. ``error`` decides whether that is held against it."""
         with self._lock:
-            probing = self._ended()
+            probing = self._ended(began)
         self.blame(error, probing=probing)
 
     def blame(self, error: BaseException, *, probing: bool = False) -> None:
@@ -140,8 +141,15 @@ class Health:
             "calls": self.calls,
         }
 
-    def _ended(self) -> bool:
-        probing, self._probing = self._probing, False
+    def _is_tried(self, now: float) -> bool:
+        """True while one call tries; one that hangs is waited for as long as the breaker stays open at most."""
+        return self._probe is not None and now < self._probe + self.max_open_s
+
+    def _ended(self, began: float | None) -> bool:
+        # calls from before the breaker opened end too: they are not the one that tries
+        probing = self._probe is not None and began in (None, self._probe)
+        if probing:
+            self._probe = None
         self.in_flight -= 1
         self.calls += 1
         return probing
@@ -161,7 +169,7 @@ class Watched:
         try:
             result = await self.engine(call)
         except BaseException as error:
-            health.failed(error)
+            health.failed(error, began)
             raise
         health.succeeded(began)
         return result

@@ -144,6 +144,45 @@ def test_mistakes_of_the_caller_do_not_open_the_breaker():
     assert health.state == "closed" and health.report()["calls"] == 10
 
 
+def opened(now):
+    """A breaker that has just opened, with a call from before under way; when that began."""
+    health = Health("a", trip_after=1, open_s=5.0, max_open_s=60.0, clock=lambda: now[0])
+    old, failing = health.begin(), health.begin()
+    health.failed(ConnectionError(), failing)
+    now[0] += 6
+    return health, old
+
+
+@pytest.mark.parametrize("end", [asyncio.CancelledError(), ConnectionError(), ValueError()])
+def test_a_call_from_before_the_breaker_opened_is_not_the_one_that_tries(end):
+    now = [100.0]
+    health, old = opened(now)
+    health.trip_after = 5
+    trying = health.begin()
+    health.failed(end, old)
+    with pytest.raises(DeploymentDown):
+        health.begin()
+    health.succeeded(trying)
+    assert health.state == "closed" and health.available()
+
+
+def test_a_call_that_tries_and_hangs_does_not_keep_everybody_away_for_ever():
+    now = [100.0]
+    health, _ = opened(now)
+    hanging = health.begin()
+    now[0] += 59
+    with pytest.raises(DeploymentDown):
+        health.begin()
+    now[0] += 2
+    assert health.available()
+    second = health.begin()
+    health.failed(asyncio.CancelledError(), hanging)
+    with pytest.raises(DeploymentDown):
+        health.begin()
+    health.succeeded(second)
+    assert health.state == "closed"
+
+
 def test_errors_survive_pickle():
     down = pickle.loads(pickle.dumps(DeploymentDown("a", 3.0)))
     assert (down.deployment, down.retry_after_s, down.code, down.retryable) == ("a", 3.0, "route.down", True)
