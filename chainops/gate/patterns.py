@@ -63,8 +63,9 @@ class Patterns:
         if not any(pattern.search(text, start, timeout=self.timeout_s) for pattern in self._any):
             return cut, ()
         found = list(self._find(text, start))
-        while crossing := [m.start for m in found if m.start < cut < m.end]:
-            cut = min(crossing)
+        for first, last in sorted(((m.start, m.end) for m in found), reverse=True):
+            if first < cut < last:
+                cut = first
         return cut, _apart(m for m in found if m.end <= cut)
 
     def _find(self, text: str, start: int) -> Iterator[_Match]:

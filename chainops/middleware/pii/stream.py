@@ -152,8 +152,9 @@ class PiiWatch:
                 if judged is not None and judged.score >= self._scanner.threshold:
                     found.append(judged)
         # what was read, found or not, is not cut in two: the next look would read its second half
-        while crossing := [first for first, last in spans if first < cut < last]:
-            cut = min(crossing)
+        for first, last in sorted(spans, reverse=True):
+            if first < cut < last:
+                cut = first
         return cut, resolve(f for f in found if f.end <= cut)
 
 
