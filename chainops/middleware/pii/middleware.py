@@ -68,7 +68,7 @@ class Pii(Middleware):
     name: ClassVar[str] = "pii"
     outside: ClassVar[tuple[str, ...]] = ("semantic_cache", "cache", "route", "retry")
     inside: ClassVar[tuple[str, ...]] = ("trace", "rails")
-    kinds: ClassVar[frozenset[Kind]] = ALL_KINDS - {"route"}
+    kinds: ClassVar[frozenset[Kind]] = ALL_KINDS
     streaming: ClassVar[Streaming] = "window"
 
     def __init__(
@@ -106,6 +106,8 @@ class Pii(Middleware):
         if call.kind == "run":
             return await self._run(call, call_next) if call.parent is None else await call_next(call)
         thread = await self._thread(call)
+        if call.kind == "route":
+            return await self._sent(call, call_next, thread)
         options = call.metadata.get("pii") or {}
         plain = isinstance(options, Mapping) and bool(options.get("plain"))
         return await self._through(call, call_next, thread, plain)
@@ -203,6 +205,13 @@ class Pii(Middleware):
             raise
         finally:
             self._threads.drop(call.run)
+
+    async def _sent(self, call: NodeCall, call_next: NodeNext, thread: Thread) -> Any:
+        """What a conditional edge sends to nodes; their names stay as they are."""
+        chosen = await self._search.unless_it_fails(call, thread, call.input, call_next(call))
+        if isinstance(chosen, list | tuple):
+            return [one if isinstance(one, str) else await self._search.clean(call, thread, one) for one in chosen]
+        return chosen if isinstance(chosen, str) else await self._search.clean(call, thread, chosen)
 
     async def _through(self, call: Any, call_next: Callable[[Any], Awaitable[Any]], thread: Thread, plain: bool) -> Any:
         """Search the result at the engine itself, inside the caches; hand it values, where it may have them, there."""

@@ -10,7 +10,7 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
-from langgraph.types import Command, interrupt
+from langgraph.types import Command, Send, interrupt
 
 import chainops
 from chainops.errors import SetupError, StoreError
@@ -299,6 +299,31 @@ async def test_placeholders_pass_a_second_time_unchanged():
     await graph.ainvoke({"messages": [HumanMessage("again")]}, thread())
     assert model.calls[1][0].text == "User: <PERSON_1>, email <EMAIL_1>"
     assert model.calls[1][1].text == "You said: User: <PERSON_1>, email <EMAIL_1>"
+
+
+async def test_what_a_conditional_edge_sends_is_searched_and_names_of_nodes_stay():
+    got = []
+
+    def choose(state):
+        return [Send("work", {"messages": [HumanMessage("for c@d.io")]}), "Bangalore"]
+
+    async def work(state):
+        got.append(state["messages"][-1].text)
+        return {}
+
+    async def there(state):
+        got.append("there")
+        return {}
+
+    builder = StateGraph(MessagesState)
+    builder.add_node("start", lambda state: {})
+    builder.add_node("work", work)
+    builder.add_node("Bangalore", there)
+    builder.add_edge(START, "start")
+    builder.add_conditional_edges("start", choose, ["work", "Bangalore"])
+    graph = chainops.instrument(builder.compile(checkpointer=InMemorySaver()), Pipeline([Pii()]))
+    await graph.ainvoke(asked("I live in Bangalore"), thread())
+    assert sorted(got) == ["for <EMAIL_1>", "there"]
 
 
 async def test_a_history_is_read_and_a_state_is_written_past_the_nodes(tmp_path):
