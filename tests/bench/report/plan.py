@@ -195,11 +195,12 @@ BENCHES = (
                 for side, what, aim in (
                     ("pattern rails", "pattern rails on every node", limit),
                     ("NeMo folder, adapter", "a NeMo folder on every node", limit),
+                    ("NeMo IORails", "NeMo's IORails on every node", None),
                     ("NeMo LLMRails", "NeMo's LLMRails on every node", None),
                 )
             ),
             Figure("one check > pattern rail, us", "one check, our patterns", "us"),
-            Figure("one check > compiled NeMo rail, us", "one check, NeMo's rail through the adapter", "us"),
+            Figure("one check > rail of a NeMo folder, us", "one check, a pattern rail of a NeMo folder", "us"),
             Figure("one check > LLMRails, us", "one check, LLMRails", "us"),
             Figure("stream > more, us", "stream gate, a token", "us", 5),
             Figure("jailbreak rail > 12 words, ms CPU", "the jailbreak rail on 12 words", "ms"),
