@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import heapq
-import math
 import re
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chainops.lexical.rank import bm25, centrality, fuse
 from chainops.lexical.words import content_stems, terms
+from chainops.middleware.compress.blocks import blocks_of
+from chainops.middleware.compress.cover import Cover, by_worth
 from chainops.middleware.compress.units import Unit, units_of
 
 if TYPE_CHECKING:
@@ -23,14 +22,13 @@ BLOCK_WEIGHT, UNIT_K, BLOCK_K, SIZE_POWER, BASE, FITTING = 6.0, 10.0, 1.0, 0.5, 
 """Found on questions of HaluEval (see the page on compression): what counts beside the ranks. A paragraph's weight is
 squared and counts six times what its sentence has: its own rank, one for standing there, one for a number where a
 number is asked for. The sum is divided by the root of the length."""
-COVERED = 0.5
-"""What a unit loses when all that it says of the question is said already."""
 REDUNDANT = 0.8
 """A unit that shares more of its words than this with one that is kept already says nothing new."""
 MAX_EMBEDDED = 256
 LEAST_CLIP = 10
 _LEANS = re.compile(r"\s*(?:he|she|it|they|this|these|that|those|his|her|its|their|such)\b", re.IGNORECASE)
 _DIGIT = re.compile(r"\d")
+_EMPTY_LINE = re.compile(r"\n[ \t]*\n")
 _ASKS_NUMBER = re.compile(
     r"\b(?:when|year|date|number|percent(?:age)?|population|price|cost|age|length|amount|"
     r"how (?:many|much|old|long|far|large|tall|high|big|often|fast|heavy))\b",
@@ -95,19 +93,23 @@ async def extract(
     if whole <= budget or not units:
         return Extract(text, whole, [Piece(unit.text, unit.text, "answers", 0.0) for unit in units])
     asked, words = terms(query), [terms(unit.text) for unit in units]
-    scores = await _score(units, words, query, asked, embedder)
-    chosen = _choose(units, scores, _Cover(asked, words), budget, count, keep)
+    blocks = blocks_of(units, words, asked)
+    scores = await _score(units, words, blocks, query, asked, embedder)
+    block = next(places for places in blocks if max(range(len(units)), key=scores.__getitem__) in places)
+    chosen = _choose(units, scores, Cover(asked, words), set(block), budget, count, keep)
     return _assemble(text, units, scores, chosen, budget, count)
 
 
 async def _score(
-    units: Sequence[Unit], words: list[list[str]], query: str, asked: list[str], embedder: Embedder | None
+    units: Sequence[Unit],
+    words: list[list[str]],
+    blocks: list[list[int]],
+    query: str,
+    asked: list[str],
+    embedder: Embedder | None,
 ) -> list[float]:
     """How well each unit fits: its own ranks, and those of the block that it stands in."""
-    blocks: dict[int, list[int]] = {}
-    for place, unit in enumerate(units):
-        blocks.setdefault(unit.block, []).append(place)
-    of_blocks = [[word for place in places for word in words[place]] for places in blocks.values()]
+    of_blocks = [[word for place in places for word in words[place]] for places in blocks]
     if not asked:
         own = fuse([centrality(words)], k=UNIT_K)
         return [s + 2.0 * (u.speaker in ("user", "human", "customer")) for s, u in zip(own, units, strict=True)]
@@ -115,11 +117,11 @@ async def _score(
     if embedder is not None:
         by_meaning = await _by_meaning(units, query, embedder, unit_judges[0])
         unit_judges.append(by_meaning)
-        block_judges.append([max(by_meaning[place] for place in places) for places in blocks.values()])
+        block_judges.append([max(by_meaning[place] for place in places) for places in blocks])
     own, around = fuse(unit_judges, k=UNIT_K), fuse(block_judges, k=BLOCK_K)
     found = [0.0] * len(units)
     number = _ASKS_NUMBER.search(query) is not None
-    for weight, places in zip(around, blocks.values(), strict=True):
+    for weight, places in zip(around, blocks, strict=True):
         for place in places:
             fits = FITTING if number and _DIGIT.search(units[place].text) else 0.0
             found[place] = own[place] + BLOCK_WEIGHT * weight**2 * (BASE + own[place] + fits)
@@ -136,50 +138,16 @@ async def _by_meaning(units: Sequence[Unit], query: str, embedder: Embedder, lex
     return found
 
 
-class _Cover:
-    """Which words of the question are said already: what only says them again is worth half of what it was.
-
-    The part of maximal marginal relevance that looks at the question; ``REDUNDANT`` is the part that looks at the text.
-    """
-
-    def __init__(self, asked: Sequence[str], words: Sequence[Sequence[str]]) -> None:
-        wanted = set(asked)
-        self.open = [wanted.intersection(unit) for unit in words]
-        spread = Counter(word for unit in self.open for word in unit)
-        self.weight = {word: math.log(1 + len(words) / times) for word, times in spread.items()}
-        self.whole = [self._sum(unit) for unit in self.open]
-        self.said: set[str] = set()
-
-    def share(self, place: int) -> float:
-        """1 where nothing of it is said yet, half where everything is."""
-        whole = self.whole[place]
-        return 1.0 - COVERED * self._sum(self.open[place] & self.said) / whole if whole else 1.0
-
-    def say(self, place: int) -> None:
-        """The unit is kept."""
-        self.said |= self.open[place]
-
-    def _sum(self, words: set[str]) -> float:
-        return sum(self.weight[word] for word in sorted(words))
-
-
-def _by_worth(worth: Sequence[float], cover: _Cover) -> Iterator[int]:
-    """Places from the most worth to the least, given what was said in between; of equals the earlier one."""
-    heap = [(-value, place) for place, value in enumerate(worth)]
-    heapq.heapify(heap)
-    while heap:
-        value, place = heapq.heappop(heap)
-        now = -worth[place] * cover.share(place)
-        if heap and now > heap[0][0] and now > value:  # worth only falls: look again when it is the best again
-            heapq.heappush(heap, (now, place))
-        else:
-            yield place
-
-
 def _choose(
-    units: Sequence[Unit], scores: list[float], cover: _Cover, budget: int, count: Count, keep: Sequence[str]
+    units: Sequence[Unit],
+    scores: list[float],
+    cover: Cover,
+    block: set[int],
+    budget: int,
+    count: Count,
+    keep: Sequence[str],
 ) -> dict[int, tuple[str, str]]:
-    """What is shown of which units, and why."""
+    """What is shown of which units, and why; only units of ``block`` are clipped."""
     sizes = [count(unit.text) for unit in units]
     worth = [s / max(size, 1) ** SIZE_POWER for s, size in zip(scores, sizes, strict=True)]
     for place, unit in enumerate(units):  # "He was ..." needs the sentence before
@@ -193,8 +161,7 @@ def _choose(
         if any(part and part in unit.text for part in keep):
             chosen[place] = unit.text, "asked"
             left -= sizes[place]
-    best = max(range(len(units)), key=lambda i: (worth[i], -i))
-    for place in _by_worth(worth, cover):
+    for place in by_worth(worth, cover):
         unit = units[place]
         if place in chosen or unit.head:
             continue
@@ -207,7 +174,7 @@ def _choose(
             chosen[place] = unit.text, "answers"
             seen.append(says)
             cover.say(place)
-        elif unit.block == units[best].block and not unit.whole and left - (price - sizes[place]) >= LEAST_CLIP:
+        elif place in block and not unit.whole and left - (price - sizes[place]) >= LEAST_CLIP:
             shown = _clip(unit.text, left - (price - sizes[place]), count)
             if not shown:
                 continue
@@ -282,8 +249,9 @@ def _joined(text: str, units: Sequence[Unit], chosen: dict[int, tuple[str, str]]
             if place == last + 1 and chosen[last][0] == before.text:
                 out += text[before.end : unit.start]
             else:
-                gap = "\n\n" if before.paragraph != unit.paragraph else "\n" if unit.whole else " "
-                out = out.rstrip() + gap
+                line = unit.whole or "\n" in text[before.end - 1 : unit.start] or before.paragraph != unit.paragraph
+                empty = _EMPTY_LINE.search(text, before.start, unit.start + 1)
+                out = out.rstrip() + ("\n\n" if empty else "\n" if line else " ")
         out += shown
         last = place
     return out.strip("\n")

@@ -44,8 +44,8 @@ class Place:
 
 
 def room_of(limit: int | None, before: int) -> int:
-    """Tokens kept free for what is recalled: a tenth of the limit."""
-    return max((before if limit is None else limit) // 10, 2 * LEAST)
+    """Tokens kept free for what is recalled: a sixth of the limit, at most 2,000."""
+    return min(max((before if limit is None else limit) // 6, 2 * LEAST), 2000)
 
 
 async def recall(draft: Draft, place: Place, room: int, before: int) -> dict[str, Any]:

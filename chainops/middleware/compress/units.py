@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 __all__ = ["Unit", "units_of"]
 
-WINDOW = 6
-"""Units of a long paragraph that are ranked together."""
 _BLOCKS = re.compile(r"(?:```.*?(?:```|\Z)|(?:(?!\n[ \t]*\n)(?!```).)+)", re.DOTALL)
 _END = re.compile(r"[.!?…]+[\"'”’)\]]*(?:\s*\[\d+(?:[,-]\s*\d+)*\])*(?:\s+|(?=[A-ZÀ-Ý\"“]))|[。！？]+")
+_LINE_END = re.compile(r"[.!?…:。！？][\"'”’)\]]*\s*$")
 _SHORT = re.compile(
     r"(?:^|[\s(])(?:[A-Z]|(?:[A-Za-z]\.)+[A-Za-z]?|Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|vs|No|Lt|Mt|Inc|Ltd|Co|Corp|Gen|Col|Rev|"
     r"Fig|Vol|etc|e\.g|i\.e|approx|ca|cf|al|bzw|z\.B|Nr|Abs)$"
@@ -20,6 +19,8 @@ _HEAD = re.compile(
     r"(?:title|source|url|document|doc|date|id|quelle)\b[^\n]{0,120}|\*\*[^*\n]{1,80}\*\*:?)\s*$",
     re.IGNORECASE,
 )
+_TAG = re.compile(r"\s*<\w[^>]*>\s*$")
+_SAYS = re.compile(r"\s*(\w[\w .'’-]{0,24}):\s")
 _SPEAKER = re.compile(r"\s*(user|human|customer|bot|assistant|ai|agent|system)\s*:", re.IGNORECASE)
 
 
@@ -29,7 +30,6 @@ class Unit:
 
     Args:
         start, end: where it stands; units follow each other without gaps but for white space.
-        block: number of the paragraph, or part of a long one, that it belongs to.
         paragraph: number of the paragraph.
         head: it names its paragraph (a heading, a citation mark, a source): kept when something below it is.
         whole: it is code or a row, and cannot be clipped.
@@ -39,7 +39,6 @@ class Unit:
     text: str
     start: int
     end: int
-    block: int
     paragraph: int
     head: bool = False
     whole: bool = False
@@ -49,46 +48,58 @@ class Unit:
 def units_of(text: str) -> list[Unit]:
     """The units of ``text``, in order."""
     found: list[Unit] = []
-    block, speaker = 0, ""
-    for number, match in enumerate(_BLOCKS.finditer(text)):
+    speaker = ""
+    number = -1
+    for match in _BLOCKS.finditer(text):
         begin, part = match.start(), match[0]
         if not part.strip():
             continue
+        number += 1
         if part.startswith("```"):
-            found.append(Unit(part, begin, begin + len(part), block, number, whole=True))
-            block += 1
+            found.append(Unit(part, begin, begin + len(part), number, whole=True))
             continue
-        size = 0
-        for start, end, is_line in _pieces(part):
+        for start, end, is_line, opens in _pieces(part):
             piece = part[start:end]
+            number += opens
             if not piece.strip():
                 continue
             if said := _SPEAKER.match(piece):
                 speaker = said[1].lower()
             head = is_line and _HEAD.match(piece) is not None
-            if size == WINDOW:
-                block, size = block + 1, 0
-            found.append(Unit(piece, begin + start, begin + end, block, number, head, _is_row(piece), speaker))
-            size += not head
-        block += 1
+            found.append(Unit(piece, begin + start, begin + end, number, head, _is_row(piece), speaker))
     return found
 
 
-def _pieces(part: str) -> list[tuple[int, int, bool]]:
-    """Sentences of long lines, and short lines as they are: ``(start, end, is a whole line)``."""
+def _pieces(part: str) -> list[tuple[int, int, bool, bool]]:
+    """Sentences of long lines, and short lines as they are: ``(start, end, is a whole line, begins a paragraph)``.
+
+    A line of several sentences is a paragraph of its own, a title or an opening tag begins one; not so in a dialogue.
+    """
     found = []
     lines = part.splitlines(keepends=True)
-    wrapped = len(lines) > 1 and sum(map(len, lines[:-1])) > 60 * (len(lines) - 1) and not any(map(_is_row, lines))
-    if wrapped:  # prose that was broken into lines
-        return [(start, end, False) for start, end in _sentences(part)]
-    offset = 0
+    inner = lines[:-1]
+    wrapped = len(inner) > 0 and sum(map(len, inner)) > 60 * len(inner) and not any(map(_is_row, lines))
+    if wrapped and 2 * sum(_LINE_END.search(line) is not None for line in inner) < len(inner):
+        # prose that was broken into lines: most of them end inside of a sentence
+        return [(start, end, False, False) for start, end in _sentences(part)]
+    dialogue, offset, last = _is_dialogue(lines), 0, "head"
     for line in lines:
         if _is_row(line) or _HEAD.match(line):
-            found.append((offset, offset + len(line), True))
+            kind = "head" if _HEAD.match(line) or _TAG.match(line) else "row"
+            found.append((offset, offset + len(line), True, kind == "head" != last))
         else:
-            found += [(offset + start, offset + end, False) for start, end in _sentences(line)]
-        offset += len(line)
+            sentences = _sentences(line)
+            kind = "line" if len(sentences) < 2 or dialogue else "paragraph"
+            opens = last != "head" and "paragraph" in (kind, last)
+            found += [(offset + start, offset + end, False, opens and not start) for start, end in sentences]
+        offset, last = offset + len(line), kind
     return found
+
+
+def _is_dialogue(lines: list[str]) -> bool:
+    """Most lines begin with one of a few names and a colon."""
+    said = [match[1].lower() for line in lines if (match := _SAYS.match(line))]
+    return len(said) > 0.6 * len(lines) and len(set(said)) <= max(len(said) // 2, 1)
 
 
 def _sentences(text: str) -> list[tuple[int, int]]:

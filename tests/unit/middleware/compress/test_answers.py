@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
 from chainops import Pipeline, SetupError
-from chainops.middleware.compress import Compress
+from chainops.middleware.compress import Compress, compress_text
 from chainops.middleware.compress.bench.measure import Row, measure
 from chainops.middleware.compress.bench.methods import methods
 from chainops.middleware.compress.bench.questions import Question, made, read
@@ -46,6 +47,26 @@ async def test_questions_of_other_forms_keep_their_answers(style: str) -> None:
     rows = await measure(styled(style, 30), {"ours": methods()["ours"]}, (0.2, 0.1), COUNT)
     assert rows[0].sentence >= 0.95 and rows[1].sentence >= 0.90
     assert all(row.kept <= row.budget for row in rows)
+
+
+FORMS: dict[str, Callable[[int, str], str]] = {
+    "one per line": lambda number, text: f"{text}\n",
+    "numbered": lambda number, text: f"[{number}] {text}\n",
+    "in a list": lambda number, text: f"- {text}\n",
+    "with titles": lambda number, text: f"Document {number}:\n{text}\n",
+    "in tags": lambda number, text: f"<doc id={number}>\n{text}\n</doc>\n",
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_passages_may_be_written_one_below_the_other_in_many_forms(form: str) -> None:
+    for share, least in ((0.2, 0.95), (0.1, 0.90)):
+        questions, kept = made(40), 0
+        for question in questions:
+            text = "".join(FORMS[form](number, passage) for number, passage in enumerate(question.passages))
+            short = await compress_text(text, int(COUNT(text) * share), count=COUNT, query=question.text)
+            kept += any(sentence in short.text for sentence in question.sentences())
+        assert kept >= least * len(questions)
 
 
 @pytest.mark.parametrize("shape", ["in the question", "result of a tool"])
