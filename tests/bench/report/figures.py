@@ -91,3 +91,23 @@ SEMANTIC_CACHE = (
         for key, what, better in (("hits", "answered", "higher"), ("wrong", "of them wrong", "lower"))
     ),
 )
+
+COMPRESS = (
+    *(
+        Figure(
+            f"{key}, {method}, {share}: sentence",
+            f"{name}, answer sentences kept at {share}, {method}",
+            "",
+            aim if method == "ours" else None,
+            "higher",
+        )
+        for key, name in (("made", "made questions"), ("data", "HaluEval"))
+        for share, aim in (("20%", 0.95), ("10%", 0.90))
+        for method in ("ours", "BM25", "TextRank", "trim_messages", "head", "tail")
+    ),
+    Figure("lexical stages, tokens/s", "lexical stages, tokens per second, one core", "1/s", 5000, "higher"),
+    Figure("overhead when it fits, bytes prove it, us", "the layer where the prompt fits, bytes prove it", "us", 50),
+    Figure("overhead when it fits, counted, us", "the layer where the prompt fits, counted", "us", 50),
+    Figure("end to end, long prompt, with / without", "a long prompt at a quarter, with / without", "x", 0.8),
+    Figure("end to end, short prompt, with / without", "a short prompt, with / without", "x", 1.02),
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from figures import ENGINE, INTERCEPTION, PIPELINE, SEMANTIC_CACHE, TRACERS, Figure
+from figures import COMPRESS, ENGINE, INTERCEPTION, PIPELINE, SEMANTIC_CACHE, TRACERS, Figure
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,15 @@ BENCHES = (
             Figure("resolve a label, us", "resolving a label", "us", 20),
         ),
     ),
-    Bench("compress", "long prompts get shorter and keep the answer", quick=None, repeat=1, plot=""),
+    Bench(
+        "compress",
+        "long prompts get shorter and keep the answer",
+        COMPRESS,
+        args=("--rounds", "7", "--data={data}/qa/qa_dev.jsonl"),
+        quick=None,
+        repeat=1,
+        notes="The rows on HaluEval need DATA=FOLDER with qa/qa_dev.jsonl.",
+    ),
     Bench(
         "rails",
         "rails on every node cost what pattern matching costs",

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from chainops import Blocked, Middleware, Pipeline
 from chainops.middleware.compress import Compress
+from chainops.middleware.compress.overflow import ContextOverflow
 from chainops.middleware.compress.summary import HEAD, INSTRUCTION, facts_of, supported
+from chainops.middleware.pii import Pii
 from chainops.testing import ScriptedModel, model_call
+
+from .histories import check_pairs, histories
+from .test_middleware import COUNTS
 
 TOPICS = "tea rain salt wood wool sand milk glass paper iron straw bread light music".split()  # noqa: SIM905
 
@@ -25,7 +32,8 @@ def history() -> list[BaseMessage]:
 class Desk:
     def __init__(self, summary: Any, *inner: Middleware, **options: Any) -> None:
         def line(messages: Any) -> Any:
-            return summary if messages[0].text == INSTRUCTION else "fine"
+            told = summary(messages) if callable(summary) else summary
+            return told if messages[0].text == INSTRUCTION else "fine"
 
         self.model = ScriptedModel([line], repeat=True, model_name="gpt-4o")
         self.layer = Compress(windows={"*": 1000}, answer_reserve=100, summary=True, **options)
@@ -104,3 +112,33 @@ async def test_without_the_setting_no_model_is_asked() -> None:
 def test_numbers_and_names_are_facts() -> None:
     assert facts_of("Then Ada paid 3.50 at 12:30 in Oslo. The rest is open.") == {"ada", "3.50", "12:30", "oslo"}
     assert supported("It cost 35 euros.", "It cost 350 euros.") == ("", {"35"})
+
+
+async def test_the_model_that_tells_sees_no_personal_data_and_the_facts_come_through() -> None:
+    desk = Desk(lambda messages: "The user writes from <EMAIL_1> about order 4183.", Pii())
+    messages = [HumanMessage("I am Ada Berg, ada.berg@example.com, and my order 4183 is late."), *history()[1:]]
+    sent = await desk.ask(messages)
+    asked = next(call for call in desk.model.calls if call[0].text == INSTRUCTION)
+    assert "ada.berg@example.com" not in asked[1].text and "<EMAIL_1>" in asked[1].text
+    assert sent[0].text.startswith(f"{HEAD}\nThe user writes from <EMAIL_1> about order 4183.")
+
+
+@settings(max_examples=30)
+@given(data=st.data())
+async def test_with_summaries_any_history_stays_whole(data: Any) -> None:
+    messages, window = data.draw(histories()), data.draw(st.integers(200, 900))
+    told = data.draw(st.sampled_from(["The order 4183 was sent to Berlin.", "", "Nobody said 77.", "so " * 400]))
+    desk = Desk(told)
+    desk.layer.windows, desk.layer.answer_reserve = {"*": window}, 10
+    before = COUNTS.messages(messages)
+    try:
+        sent = await desk.ask(messages)
+    except ContextOverflow as error:
+        assert error.limit < error.tokens <= before
+        return
+    assert COUNTS.messages(sent) <= min(before, window - 10)
+    kept = [m for m in sent if not m.text.startswith(HEAD)]
+    check_pairs(kept)
+    places = [[m.id for m in messages].index(m.id) for m in kept]
+    assert places == sorted(places) and len(sent) - len(kept) <= 1
+    assert await desk.ask(messages) == sent, "the same every time"
