@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 import shutil
@@ -91,8 +92,12 @@ def packages(tree: Path, requirements: Path, wheels: list[Path], cache: Path) ->
     for pattern in ("*.pyi", "*.pyx", "*.pxd", "*.c", "*.h", "*.hpp"):  # for people who develop against a package
         for file in site.rglob(pattern):
             file.unlink()
-    for record in site.glob("*.dist-info/direct_url.json"):  # says where the build machine had the wheel
-        record.unlink()
+    for file in site.glob("*.dist-info/direct_url.json"):  # says where the build machine had the wheel
+        file.unlink()
+    for record in site.glob("*.dist-info/RECORD"):  # else hashes of what was removed tell build folders apart
+        lines = record.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if (site / next(csv.reader([line]))[0]).is_file()]
+        record.write_text("".join(kept), encoding="utf-8")
 
 
 def strip_debug(tree: Path) -> None:

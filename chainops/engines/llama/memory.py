@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,29 +49,50 @@ def _meminfo(text: str) -> int:
     return UNLIMITED
 
 
-def _cgroup_room(root: Path) -> int:
-    """Bytes that the control group still allows; page cache that can be dropped counts as free."""
-    for limit_name, used_name, cache_key in (
-        ("memory.max", "memory.current", "inactive_file"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
-    ):
-        limit, used = _number(root / limit_name), _number(root / used_name)
-        if limit is None or used is None or limit >= UNLIMITED:
-            continue
-        try:
-            lines = (root / limit_name).with_name("memory.stat").read_text().splitlines()
-        except OSError:
-            lines = []
-        cache = sum(int(line.split()[1]) for line in lines if line.startswith(cache_key + " "))
-        return max(limit - used + cache, 0)
-    return UNLIMITED
+def _cgroup_room(root: Path, own: Path) -> int:
+    """Bytes that the control groups above this process still allow; page cache that can be dropped counts as free."""
+    return min((_room_of(*group) for group in _groups(root, own)), default=UNLIMITED)
 
 
-def available_memory(proc: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
+def _groups(root: Path, own: Path) -> Iterator[tuple[Path, str, str, str]]:
+    """Each group that this process is in, up to the first, with the names of its limit, its use and its cache.
+
+    In a container that sees its own group as the first one, that is all that is left of the path.
+    """
+    try:
+        lines = own.read_text().splitlines()
+    except OSError:
+        lines = []
+    paths = {kind: path.strip("/") for _, kind, path in (line.split(":", 2) for line in lines if line.count(":") >= 2)}
+    new = ("memory.max", "memory.current", "inactive_file")
+    old = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+    for base, path, names in ((root, paths.get("", ""), new), (root / "memory", paths.get("memory", ""), old)):
+        place = base / path
+        while place != base:
+            yield place, *names
+            place = place.parent
+        yield base, *names
+
+
+def _room_of(group: Path, limit_name: str, used_name: str, cache_key: str) -> int:
+    limit, used = _number(group / limit_name), _number(group / used_name)
+    if limit is None or used is None or limit >= UNLIMITED:
+        return UNLIMITED
+    try:
+        lines = (group / "memory.stat").read_text().splitlines()
+    except OSError:
+        lines = []
+    cache = sum(int(line.split()[1]) for line in lines if line.startswith(cache_key + " "))
+    return max(limit - used + cache, 0)
+
+
+def available_memory(
+    proc: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")
+) -> int | None:
     """Bytes that this process can still take (machine and control group), or None where neither can be read."""
     try:
         machine = _meminfo(proc.read_text())
     except OSError:
         machine = UNLIMITED
-    room = min(machine, _cgroup_room(cgroup))
+    room = min(machine, _cgroup_room(cgroup, own))
     return None if room >= UNLIMITED else room

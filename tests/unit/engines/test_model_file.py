@@ -208,6 +208,25 @@ def test_the_control_group_bounds_the_available_memory(tmp_path: Path) -> None:
     assert memory.available_memory(tmp_path / "absent", tmp_path) is None
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_limit_of_any_group_above_the_process_counts(tmp_path: Path, version: int) -> None:
+    """A unit of systemd has no view of its own: its group lies deep below the first one."""
+    proc, own, root = tmp_path / "meminfo", tmp_path / "own", tmp_path / "cgroup"
+    proc.write_text("MemAvailable:    1000 kB\n")
+    own.write_text(
+        "0::/system.slice/desk.service\n" if version == 2 else "4:memory:/system.slice/desk.service\n3:cpu:/\n"
+    )
+    base = root if version == 2 else root / "memory"
+    limit, used = ("max", "current") if version == 2 else ("limit_in_bytes", "usage_in_bytes")
+    for path, most, taken in (("system.slice", 800_000, 100_000), ("system.slice/desk.service", 600_000, 200_000)):
+        (base / path).mkdir(parents=True)
+        (base / path / f"memory.{limit}").write_text(f"{most}\n")
+        (base / path / f"memory.{used}").write_text(f"{taken}\n")
+    assert memory.available_memory(proc, root, own) == 400_000
+    (base / "system.slice" / f"memory.{used}").write_text("700000\n")
+    assert memory.available_memory(proc, root, own) == 100_000
+
+
 def test_a_part_of_a_split_model_asks_for_the_first(tmp_path: Path) -> None:
     model = chain_model([b"a", b"b"])
     model.metadata["split.count"] = (U32, 2)
