@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from chainops.store.export import ExportReport
     from chainops.store.reader import Reader
 
+__all__ = ["render_trace"]
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Look at recorded runs.")
 
 Db = Annotated[Path, typer.Option("--db", envvar="CHAINOPS_TRACE__PATH", help="The trace file.")]

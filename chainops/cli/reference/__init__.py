@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from chainops.cli.reference import api, commands, errors, layers, schema, settings, spans
+from chainops.cli.reference import api, commands, errors, layers, parts, schema, settings, spans
 
 __all__ = ["FOLDER", "PAGES", "stale", "write"]
 
@@ -19,6 +19,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "span-attributes.md": spans.page,
     "schema.md": schema.page,
     "api.md": api.page,
+    "api-parts.md": parts.page,
 }
 
 

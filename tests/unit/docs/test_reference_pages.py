@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from chainops.cli import reference
-from chainops.cli.reference import FOLDER, PAGES, api, errors, layers, spans, stale, write
+from chainops.cli.reference import FOLDER, PAGES, api, errors, layers, parts, spans, stale, write
 from chainops.cli.reference.table import one_line, table
+
+from .pages import pages
 
 
 def test_no_page_is_stale() -> None:
@@ -60,13 +65,25 @@ def test_attributes_of_both_vocabularies_are_found() -> None:
 
 
 def test_every_public_name_has_a_heading() -> None:
-    from importlib import import_module
+    for file, modules in (("api.md", api.MODULES), ("api-parts.md", parts.MODULES)):
+        text = (FOLDER / file).read_text(encoding="utf-8")
+        for module in modules:
+            for name in import_module(module).__all__:
+                assert f"\n### `{module}.{name}`\n" in text
+        assert " at 0x" not in text
+        assert re.findall(r"^### .*\n\n\n", text, re.MULTILINE) == [], "names that say nothing of themselves"
 
-    text = (FOLDER / "api.md").read_text(encoding="utf-8")
-    for module in api.MODULES:
-        for name in import_module(module).__all__:
-            assert f"\n### `{module}.{name}`\n" in text
-    assert " at 0x" not in text
+
+def test_what_the_documentation_imports_is_public() -> None:
+    public = {name: set(import_module(name).__all__) for name in (*api.MODULES, *parts.MODULES)}
+    for page in (page for page in pages() if not page.name.startswith("recipes/")):
+        for block in (b for b in page.blocks() if b.language == "python"):
+            for node in ast.walk(ast.parse(block.text)):
+                if isinstance(node, ast.ImportFrom) and re.match(r"chainops\b", node.module or ""):
+                    module = str(node.module)
+                    left = {alias.name for alias in node.names} - public.get(module, set())
+                    left = {name for name in left if f"{module}.{name}" not in public}
+                    assert not left, f"{page.name}, line {block.line}: {module} {left}"
 
 
 def test_cells_cannot_break_a_table() -> None:
