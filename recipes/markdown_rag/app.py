@@ -158,15 +158,16 @@ def graph(chat: BaseChatModel, retriever: BaseRetriever) -> Any:
     return builder.compile(name="notes")
 
 
-async def main(question: str) -> None:
-    """Answer one question."""
+async def main(questions: list[str]) -> None:
+    """Answer each question."""
     with App(HERE / "chainops.toml") as app:
         asked = app.instrument(graph(Quoter(), Sections(folder=HERE / "notes")))
-        print((await asked.ainvoke({"question": question}))["answer"])
+        for question in questions:
+            print((await asked.ainvoke({"question": question}))["answer"])
 
 
 if __name__ == "__main__":
     try:
-        asyncio.run(main(" ".join(sys.argv[1:])))
+        asyncio.run(main(sys.argv[1:]))
     except SetupError as error:  # there is no embedder: it says how to make one
         raise SystemExit(f"error: {error}") from None
