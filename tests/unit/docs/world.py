@@ -19,6 +19,7 @@ NOT_RUN = {
     "trace tail": "it ends with Ctrl-C",
     "trace export --otlp http": "it needs a collector; tests/unit/cli/test_trace.py has one",
     "restore desk-monday.tar.gz --into /srv": "it writes outside of the test's folder",
+    "plugin score toxicity_hf": "it needs a classifier; plugins/toxicity_hf/tests makes one",
     "compress bench": "it takes too long here; tests/unit/cli/test_compress.py runs it",
     "model bench": "it takes too long here; tests/unit/cli/test_model.py runs it",
     "model add formal": "it needs an adapter; tests/unit/cli/test_model.py makes one",
