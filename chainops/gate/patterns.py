@@ -15,6 +15,10 @@ from chainops.gate.gate import Edit
 __all__ = ["Patterns", "Rule", "literals", "opener"]
 
 
+SHORT = 12
+"""Characters in which no pattern backtracks for long: watching the clock costs as much as searching them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """What must not leave as it is.
@@ -54,13 +58,17 @@ class Patterns:
     def settle(self, text: str, start: int, final: bool) -> tuple[int, Sequence[Edit]]:
         """See :class:`Watch`."""
         cut = len(text)
+        timeout = self.timeout_s if cut - start > SHORT else None
         if not final:
             for pattern in self._open:
-                if (match := pattern.search(text, start, partial=True, timeout=self.timeout_s)) is not None:
+                if (match := pattern.search(text, start, partial=True, timeout=timeout)) is not None:
                     cut = min(cut, match.start())
             if cut == start:
                 return cut, ()
-        if not any(pattern.search(text, start, timeout=self.timeout_s) for pattern in self._any):
+        for pattern in self._any:
+            if pattern.search(text, start, timeout=timeout) is not None:
+                break
+        else:
             return cut, ()
         found = list(self._find(text, start))
         for first, last in sorted(((m.start, m.end) for m in found), reverse=True):
