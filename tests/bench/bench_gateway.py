@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import random
 import statistics
 import subprocess
@@ -134,7 +135,9 @@ async def survived(calls: int) -> float:
 def peer_us(python: str, rounds: int) -> float | None:
     if not python:
         return None
-    done = subprocess.run([python, "-c", PEER, str(rounds)], capture_output=True, text=True, timeout=600, check=False)
+    offline = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "PYTHONPATH": ""}
+    command = [python, "-c", PEER, str(rounds)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, env=offline)
     line = next((line for line in done.stdout.splitlines() if line.startswith("RESULT ")), "")
     return statistics.median(json.loads(line[7:])) * 1e6 if line else None
 
