@@ -59,15 +59,15 @@ def test_a_missing_extra_is_one_clear_error_with_the_line_that_installs_it() -> 
         "except MissingExtra as error: print(error)\n"
         "else: raise SystemExit('no error')\n"
     )
-    script = f"import sys\nsys.modules['llama_cpp'] = None\n{code}"
+    script = f"import sys\nsys.modules['llama_cpp'] = sys.modules['xllamacpp'] = None\n{code}"
     finished = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert "pip install 'chainops[llama]'" in finished.stdout
 
 
 def test_the_demo_without_its_engine_says_only_that(tmp_path: Path) -> None:
     script = (
-        "import importlib.util, sys\nfind = importlib.util.find_spec\n"
-        "importlib.util.find_spec = lambda name, *rest: None if name == 'llama_cpp' else find(name, *rest)\n"
+        "import importlib.util, sys\nfind, gone = importlib.util.find_spec, ('llama_cpp', 'xllamacpp')\n"
+        "importlib.util.find_spec = lambda name, *rest: None if name in gone else find(name, *rest)\n"
         "from chainops.cli import main\nmain(['demo', '--yes'])\n"
     )
     finished = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path)
