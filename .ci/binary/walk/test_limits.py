@@ -119,9 +119,11 @@ def test_a_full_data_disk_stops_no_run_and_leaves_a_whole_file(box: Box, hungry:
     lines = "".join(json.dumps({"text": f"{i} {noise.randbytes(20_000).hex()}"}) + "\n" for i in range(80))
     (box.root / "apps" / "lines").write_text(lines)
     root = box.root
+    inside = f'unshare --root={root} --wd=/full --setuid={USER} --setgid={USER} "$@"'
     script = (
         f"mount -t tmpfs -o size=1m,uid={USER},gid={USER},mode=700 tmpfs {place} && "
-        f'unshare --root={root} --wd=/full --setuid={USER} --setgid={USER} "$@" < {root}/apps/lines; code=$?; '
+        f'printf \'{{"text": "while there is room"}}\n\' | {inside} > /dev/null && '
+        f"{inside} < {root}/apps/lines; code=$?; "
         f"cp {place}/chainops.db* {root}/apps/; exit $code"
     )
     done = box.outside(script, ["/chainops", "run", hungry], {"CHAINOPS_RUNTIME_DIR": "/data/runtime"})
