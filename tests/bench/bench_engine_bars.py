@@ -18,6 +18,7 @@ import asyncio
 import json
 import statistics
 import struct
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -77,7 +78,7 @@ async def rounds_of(sides: dict[str, Side], rounds: int) -> dict[tuple[int, str]
                 batch = prompts(workload, number * 1000 + calls, max(2 * calls, 4))
                 done = {name: await measure(sides[name], batch, calls, ANSWER[workload]) for name in turn}
                 found.setdefault((calls, workload), []).append(done)
-                print(f"  round {number + 1}, {calls} {workload}: " + line(done), flush=True)
+                print(f"  round {number + 1}, {calls} {workload}: " + line(done), file=sys.stderr, flush=True)
     return found
 
 
@@ -86,6 +87,14 @@ def line(done: dict[str, Measured]) -> str:
         f"{name} {one.tokens_per_s:.0f}/s ({one.tokens_per_cpu_s:.0f} per CPU s, first {one.first_ms:.0f} ms)"
         for name, one in done.items()
     )
+
+
+def rates_of(rounds: Rounds) -> dict[str, float]:
+    """Tokens per second of each side, to the lock: medians over the rounds."""
+    return {
+        name: statistics.median(done[name].tokens_per_s / done["lock"].tokens_per_s for done in rounds)
+        for name in rounds[0]
+    }
 
 
 def against(rounds: Rounds, ours: str, peers: tuple[str, ...], value: Callable[[Measured], float]) -> float:
@@ -174,11 +183,12 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     bars: list[Bar] = []
+    rates: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for size in options.sizes:
             file = Path(folder) / f"{size}.gguf"
             path = endless_tiny(file) if size == "tiny" else write_random_model(file, size)
-            print(f"{size}: {path.stat().st_size / 1e6:.0f} MB", flush=True)
+            print(f"{size}: {path.stat().st_size / 1e6:.0f} MB", file=sys.stderr, flush=True)
             layouts = ["unified", "partitioned"]
             sides = open_sides(
                 path,
@@ -195,14 +205,18 @@ def main() -> None:
                 for side in sides.values():
                     side.close()
             bars += bars_of(size, found, native=options.native is not None)
+            rates |= {f"{size}, {calls} calls, {workload}": rates_of(them) for (calls, workload), them in found.items()}
             if size == "130MB" and not options.no_alone:
                 bars += alone(path, size)
+    if options.json:
+        print(json.dumps({"bars": {f"{b.model}, {b.what}": {**asdict(b), "met": b.met} for b in bars}, "rates": rates}))
+        return
     if options.native is None:
         print("llama-server was not given: what is promised against it was not measured")
     for bar in bars:
         print(shown(bar))
-    if options.json:
-        print(json.dumps([{**asdict(bar), "met": bar.met} for bar in bars]))
+    for cell, them in rates.items():
+        print(f"{cell}: " + ", ".join(f"{name} {value:.2f}x" for name, value in them.items()))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Measure chainops against what else one would use, and draw it: ``make bench``.
 
 ``python tests/bench/report [--only NAME ...] [--quick] [--out bench/report.html] [--markdown FILE] [--peers FOLDER]
-[--no-peers] [--data FOLDER]``. Each benchmark is a script beside this folder, run several times in a process of its
-own; a figure is the median of its runs, with the quartiles. Peers live in environments of their own, which this makes
-from the package index; one that cannot be made is reported as not run.
+[--no-peers] [--data FOLDER] [--llama-server PROGRAM]``. Each benchmark is a script beside this folder, run several
+times in a process of its own; a figure is the median of its runs, with the quartiles. Peers live in environments of
+their own, which this makes from the package index; one that cannot be made is reported as not run.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ def main() -> None:
     )
     parser.add_argument("--no-peers", action="store_true", help="make no environments")
     parser.add_argument("--data", type=Path, help="labelled questions for some rows; its files are named in plan.py")
+    parser.add_argument("--llama-server", type=Path, help="see llama_server.py, which builds it")
     options = parser.parse_args()
     benches, began = chosen(options.only), time.monotonic()
     wanted = sorted({peer for bench in benches for peer in bench.peers})
@@ -54,7 +55,16 @@ def main() -> None:
     results: list[Result] = []
     for number, bench in enumerate(benches, 1):
         sys.stderr.write(f"[{number}/{len(benches)}] {bench.name}: {bench.gain}\n")
-        results.append(run(bench, quick=options.quick, peers=peers, folder=options.peers, data=options.data))
+        results.append(
+            run(
+                bench,
+                quick=options.quick,
+                peers=peers,
+                folder=options.peers,
+                data=options.data,
+                server=options.llama_server,
+            )
+        )
         sys.stdout.write(summary(results[-1]))
         sys.stdout.flush()
     machine = describe()

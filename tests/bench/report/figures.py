@@ -111,3 +111,30 @@ COMPRESS = (
     Figure("end to end, long prompt, with / without", "a long prompt at a quarter, with / without", "x", 0.8),
     Figure("end to end, short prompt, with / without", "a short prompt, with / without", "x", 1.02),
 )
+
+ENGINE_SERVERS = (
+    *(
+        Figure(f"bars > 26MB, {what} / llama-server > measured", f"{what} / llama-server", "x", aim, "higher")
+        for what, aim in (
+            ("tokens/s, 8 calls, cold", 2.5),
+            ("tokens/s, 32 calls, cold", 2.5),
+            ("tokens/s, 32 calls, warm", 1.5),
+            ("tokens/s, 16 calls, unique", 0.95),
+        )
+    ),
+    *(
+        Figure(f"bars > 26MB, {what} / llama-server > measured", f"{what} / llama-server", "x", 1.0)
+        for what in ("first token, 32 calls, unique", "first token, 32 calls, cold")
+    ),
+    *(
+        Figure(f"rates > 26MB, {cell} > {side}", f"tokens/s, {cell}: {shown} / lock", "x", None, "higher")
+        for cell in ("1 calls, unique", "8 calls, cold", "16 calls, unique", "32 calls, cold", "32 calls, warm")
+        for side, shown in (
+            ("unified", "ours, unified"),
+            ("partitioned", "ours, partitioned"),
+            ("native", "llama-server"),
+            ("native kvu", "llama-server, unified"),
+            ("python server", "llama_cpp.server"),
+        )
+    ),
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from figures import COMPRESS, ENGINE, INTERCEPTION, PIPELINE, SEMANTIC_CACHE, TRACERS, Figure
+from figures import COMPRESS, ENGINE, ENGINE_SERVERS, INTERCEPTION, PIPELINE, SEMANTIC_CACHE, TRACERS, Figure
 
 
 @dataclass(frozen=True)
@@ -237,6 +237,16 @@ BENCHES = (
         "many calls to a local model at once",
         ENGINE,
         args=("--size", "26MB", "--rounds", "2", "--calls", "1", "8", "32"),
+        quick=None,
+        repeat=1,
+        seconds=1800,
+    ),
+    Bench(
+        "engine_servers",
+        "many calls in the process are answered sooner than by a server beside it",
+        ENGINE_SERVERS,
+        script="bench_engine_bars.py",
+        args=("--native={llama-server}", "--python-server", "--sizes", "26MB", "--rounds", "1", "--no-alone"),
         quick=None,
         repeat=1,
         seconds=1800,

@@ -52,7 +52,15 @@ class Result:
     why: str = ""
 
 
-def run(bench: Bench, *, quick: bool, peers: dict[str, str], folder: Path, data: Path | None = None) -> Result:
+def run(
+    bench: Bench,
+    *,
+    quick: bool,
+    peers: dict[str, str],
+    folder: Path,
+    data: Path | None = None,
+    server: Path | None = None,
+) -> Result:
     """All runs of one benchmark."""
     result = Result(bench)
     script = SCRIPTS / (bench.script or f"bench_{bench.name}.py")
@@ -61,11 +69,15 @@ def run(bench: Bench, *, quick: bool, peers: dict[str, str], folder: Path, data:
         result.why = "left out of a quick run"
     elif not script.is_file():
         result.why = f"there is no {script.name}"
+    elif "--native={llama-server}" in args and server is None:
+        result.why = "needs llama-server: LLAMA_SERVER=PROGRAM; tests/bench/llama_server.py builds one"
     if result.why:
         return result
     found: list[dict[str, Any]] = []
     for _ in range(1 if quick else bench.repeat):
-        out, result.why = _once(script, _filled(args or (), peers, folder, data), bench)
+        filled = _filled(args or (), peers, folder, data)
+        filled = [arg.replace("{llama-server}", str(server)) for arg in filled]
+        out, result.why = _once(script, filled, bench)
         if result.why:
             return result
         if not bench.figures and bench.plot != "series":

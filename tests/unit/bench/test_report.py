@@ -25,10 +25,7 @@ def test_every_benchmark_has_its_script_and_a_name_of_its_own(report):
     benches = report["plan"].BENCHES
     names = [bench.name for bench in benches]
     assert len(set(names)) == len(names)
-    later = set[str]()
-    assert [
-        b.name for b in benches if b.name not in later and not (REPORT.parent / f"bench_{b.name}.py").is_file()
-    ] == []
+    assert [b.name for b in benches if not (REPORT.parent / (b.script or f"bench_{b.name}.py")).is_file()] == []
     assert {peer for bench in benches for peer in bench.peers} == set(report["peers"].PEERS)
 
 
@@ -79,3 +76,9 @@ def test_one_benchmark_can_be_run_alone(tmp_path):
     done = subprocess.run([*command, "--quick", *more], capture_output=True, text=True, check=True, timeout=300)
     assert "words, per token" in done.stdout and out.read_text("utf-8").startswith("<!doctype html>")
     assert json.loads(figures.read_text())["figures"]["gate"]["words that leave at once"] == [1.0, 1.0, 1.0]
+
+
+def test_what_needs_a_server_that_was_not_given_is_not_run_and_says_how(report, tmp_path):
+    bench = next(b for b in report["plan"].BENCHES if b.name == "engine_servers")
+    result = report["run"].run(bench, quick=False, peers={}, folder=tmp_path)
+    assert "llama_server.py builds one" in result.why and not result.shown
