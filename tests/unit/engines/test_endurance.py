@@ -90,7 +90,7 @@ async def test_unloading_gives_the_memory_back_every_time(chain: Chain) -> None:
         without.append(resident_kb())
     assert session.stats.loads == 6
     assert min(loaded) - max(without) > 20_000  # its cache alone takes more
-    assert without[-1] - without[1] < 8000
+    assert without[-1] - without[1] < 16_000  # of four loads less than one takes; the process holds more than a GB
 
 
 async def test_a_running_call_keeps_the_model_loaded(chain: Chain) -> None:
