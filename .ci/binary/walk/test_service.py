@@ -75,12 +75,12 @@ def machine(binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         app.mkdir(parents=True)
         (app / "app.py").write_text(APP)
         (app / "chainops.toml").write_text(SETTINGS)
-        (machine.root / "root/ask.py").write_text(ASK)
+        (machine.root / "srv/ask.py").write_text(ASK)
         as_root = {"CHAINOPS_RUNTIME_DIR": "/opt/chainops"}
         for words in (
             ("sh", "-c", "umask 077 && chainops --version"),
-            ("chainops", "service", "/root/units", "--app", "/etc/chainops/desk"),
-            ("sh", "-c", "cp /root/units/*.service /root/units/*.socket /root/units/*.timer /etc/systemd/system/"),
+            ("chainops", "service", "/srv/units", "--app", "/etc/chainops/desk"),
+            ("sh", "-c", "cp /srv/units/*.service /srv/units/*.socket /srv/units/*.timer /etc/systemd/system/"),
             ("groupadd", "--system", "chainops-desk-users"),
             ("systemctl", "daemon-reload"),
             ("systemctl", "enable", "--now", "chainops-desk.socket", "chainops-desk-nightly.timer"),
@@ -93,7 +93,7 @@ def machine(binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 def asked(machine: Machine, *words: str) -> list[dict[str, object]]:
-    done = machine.run("python3", "/root/ask.py", *words)
+    done = machine.run("python3", "/srv/ask.py", *words)
     journal = machine.run("journalctl", "--no-pager", "-n", "20").stdout
     assert done.returncode == 0, done.stderr + journal
     return [json.loads(line) for line in done.stdout.splitlines()]
@@ -129,7 +129,7 @@ def test_the_nightly_unit_makes_a_backup(machine: Machine) -> None:
 
 def test_systemd_rates_the_units_as_safe(machine: Machine) -> None:
     for unit in ("chainops-desk@.service", "chainops-desk-nightly.service"):
-        path = str(machine.root / "root/units" / unit)
+        path = str(machine.root / "srv/units" / unit)
         shown = subprocess.run(["systemd-analyze", "security", "--offline=true", "--no-pager", path],
                                capture_output=True, text=True).stdout  # fmt: skip
         level = re.search(r"Overall exposure level.*: ([0-9.]+)", shown)
