@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import written
 from data import GARAK, PIGUARD, SELF_INSTRUCT, _list, _show
 from fit import exemplars, logistic
-from train_jailbreak import Vectors
+from train_jailbreak import Vectors, scored
 
 from chainops.middleware.rails.indirect import sentences
 from chainops.middleware.rails.jailbreak.head import WEIGHTS, Head, features
@@ -77,16 +77,6 @@ def sets(sources: Path, shared: Path) -> dict[str, Any]:
     }
 
 
-def scored(head: Head, texts: list[str], vectors: Vectors) -> Any:
-    """The score of each text: the highest over its sentences."""
-    parts = [(i, s) for i, t in enumerate(texts) for s in sentences(t)]
-    each = head.scores(vectors.of([s for _, s in parts]), [s for _, s in parts])
-    best = np.zeros(len(texts))
-    for (i, _), score in zip(parts, each, strict=True):
-        best[i] = max(best[i], score)
-    return best
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sources", type=Path, required=True)
@@ -106,7 +96,7 @@ def main() -> None:
     ridge[x.shape[1] : x.shape[1] + len(SIGNS)] = 2.0
     weights, bias = logistic(seen, y, weight, ridge)
     head = Head(weights, bias, attacks, harmless, 0.5, 0.5, vectors.model.identity, {})
-    quiet = scored(head, found["calibrate"], vectors)
+    quiet = scored(head, [sentences(t) for t in found["calibrate"]], vectors)
     flag, block = (float(np.quantile(quiet, 1 - FALSE_ALARMS[k])) for k in ("flag", "block"))
     hosts = found["harmless test"]
 
@@ -126,7 +116,7 @@ def main() -> None:
         "passages and reviews": hosts,
     }
     for name, texts in measured.items():
-        got = scored(head, texts, vectors)
+        got = scored(head, [sentences(t) for t in texts], vectors)
         for what, threshold in (("flagged", flag), ("blocked", block)):
             hits = int((got >= threshold).sum())
             table[f"{name}, {what}"] = {

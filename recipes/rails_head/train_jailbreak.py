@@ -80,11 +80,16 @@ def made(examples: list[Example], vectors: Vectors) -> Head:
     return Head(weights, bias, attacks, harmless, 0.5, 0.5, vectors.model.identity, {})
 
 
-def scored(head: Head, examples: list[Example], vectors: Vectors) -> Any:
-    """The score of each text: the highest over its readings and windows."""
-    parts = [(i, p) for i, e in enumerate(examples) for _, reading in views(e.text) for p in windows(reading)]
+def pieces(example: Example) -> list[str]:
+    """What a text is judged by: its readings, in windows."""
+    return [piece for _, reading in views(example.text) for piece in windows(reading)]
+
+
+def scored(head: Head, texts: list[list[str]], vectors: Vectors) -> Any:
+    """The score of each text: the highest over its pieces."""
+    parts = [(i, piece) for i, text in enumerate(texts) for piece in text]
     each = head.scores(vectors.of([p for _, p in parts]), [p for _, p in parts])
-    best = np.zeros(len(examples))
+    best = np.zeros(len(texts))
     for (i, _), score in zip(parts, each, strict=True):
         best[i] = max(best[i], score)
     return best
@@ -102,10 +107,10 @@ def main() -> None:
     vectors = Vectors(options.cache)
     head = made(examples, vectors)
     ordinary = [e for e in examples if e.split == "calibrate" and not e.attack and e.source in ORDINARY]
-    quiet = scored(head, ordinary, vectors)
+    quiet = scored(head, [pieces(e) for e in ordinary], vectors)
     flag, block = (float(np.quantile(quiet, 1 - FALSE_ALARMS[k])) for k in ("flag", "block"))
     test = [e for e in examples if e.split == "test"]
-    got = scored(head, test, vectors)
+    got = scored(head, [pieces(e) for e in test], vectors)
     table = {}
     for source in sorted({e.source for e in test}):
         mine = np.array([e.source == source for e in test])

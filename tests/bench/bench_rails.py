@@ -76,11 +76,9 @@ def runs_of(graph: Any) -> Side:
     return side
 
 
-def llmrails(folder: Path) -> Callable[[Any], Any]:
-    from nemoguardrails import LLMRails, RailsConfig
+def checked_by(rails: Any) -> Callable[[Any], Any]:
+    """Nodes before and after which an engine of NeMo checks what is said."""
     from nemoguardrails.rails.llm.options import RailType
-
-    rails = LLMRails(RailsConfig.from_path(str(folder)))
 
     def around(node: Any) -> Any:
         async def guarded(state: MessagesState) -> Any:
@@ -95,6 +93,12 @@ def llmrails(folder: Path) -> Callable[[Any], Any]:
         return guarded
 
     return around
+
+
+def llmrails(folder: Path) -> Callable[[Any], Any]:
+    from nemoguardrails import LLMRails, RailsConfig
+
+    return checked_by(LLMRails(RailsConfig.from_path(str(folder))))
 
 
 def sides(folder: Path, with_llmrails: bool) -> dict[str, Side]:
@@ -118,23 +122,8 @@ def iorails(folder: Path) -> Callable[[Any], Any]:
     """NeMo's engine without Colang, which works off a queue."""
     from nemoguardrails import RailsConfig
     from nemoguardrails.guardrails.iorails import IORails
-    from nemoguardrails.rails.llm.options import RailType
 
-    rails = IORails(RailsConfig.from_path(str(folder)))
-
-    def around(node: Any) -> Any:
-        async def guarded(state: MessagesState) -> Any:
-            question = next(m.text for m in reversed(state["messages"]) if isinstance(m, HumanMessage))
-            asked = {"role": "user", "content": question}
-            await rails.check_async([asked], rail_types=[RailType.INPUT])
-            update = await node(state)
-            said = {"role": "assistant", "content": update["messages"][0].text}
-            await rails.check_async([asked, said], rail_types=[RailType.OUTPUT])
-            return update
-
-        return guarded
-
-    return around
+    return checked_by(IORails(RailsConfig.from_path(str(folder))))
 
 
 async def compare(work: dict[str, Side], rounds: int, at_once: int, each: int) -> dict[str, dict[str, float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -35,7 +36,7 @@ class Subject:
     source: str = ""
 
 
-class Rail:
+class Rail(ABC):
     """Base of every rail. Subclasses override :meth:`check`; one instance serves all calls.
 
     Args:
@@ -86,9 +87,9 @@ class Rail:
                     code="setup.rail",
                 )
 
+    @abstractmethod
     async def check(self, subject: Subject) -> Verdict:
         """The verdict on one text. Whatever it raises counts as ``failed``."""
-        raise NotImplementedError
 
     def prepare(self, call: ModelCall) -> ModelCall:
         """The call as the model shall see it, after its texts were judged; for rails that put something into it."""

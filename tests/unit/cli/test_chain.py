@@ -146,7 +146,7 @@ def test_a_run_without_a_chain_says_so(place: Place) -> None:
 
 def test_a_thread_that_is_not_pinned_cannot_be_unpinned(place: Place) -> None:
     place.answer()
-    place.run("unpin", "desk", "t", code=1)
+    assert place.run("unpin", "desk", "t", code=1) == ""
 
 
 @pytest.mark.llama
