@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from chainops.calls import ModelCall, ModelResult
 from chainops.gateway import Alias
+from chainops.middleware.route.form import why_wrong_form
 
 __all__ = ["mean_logprob", "support", "why_not_enough"]
 
@@ -25,8 +25,8 @@ def why_not_enough(alias: Alias, call: ModelCall, result: ModelResult) -> str:
         return "a tool call that cannot be read"
     if message.response_metadata.get("finish_reason") in _CUT:
         return "cut off"
-    if _wants_json(call.params.get("response_format")) and not message.tool_calls and not _is_json(str(message.text)):
-        return "no JSON, though it was asked for"
+    if wrong := why_wrong_form(call, result):
+        return wrong
     if alias.min_logprob is not None:
         sure = mean_logprob(message.response_metadata)
         if sure is not None and sure < alias.min_logprob:
@@ -52,15 +52,3 @@ def support(answer: str, call: ModelCall) -> float:
         return 1.0
     given = {word for message in call.messages for word in _WORD.findall(str(message.text).lower())}
     return len(words & given) / len(words)
-
-
-def _wants_json(wanted: Any) -> bool:
-    return isinstance(wanted, Mapping) and wanted.get("type") in ("json_object", "json_schema")
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except ValueError:
-        return False
-    return True

@@ -196,6 +196,48 @@ async def test_json_that_was_asked_for_must_be_json():
     assert (await asked(LEAVE)).text == '{"a": 1}'
 
 
+AGE = {
+    "type": "object",
+    "properties": {"age": {"$ref": "#/$defs/years"}},
+    "required": ["age"],
+    "$defs": {"years": {"type": "integer", "minimum": 0}},
+}
+
+
+@pytest.mark.parametrize(
+    ("answer", "kept"),
+    [
+        ('{"age": 3}', True),
+        ('{"age": -1}', False),
+        ('{"years": 3}', False),
+        ("[]", False),
+    ],
+)
+@pytest.mark.parametrize("wanted", [{"json_schema": {"name": "age", "schema": AGE}}, {"schema": AGE}])
+async def test_an_answer_that_is_not_of_the_schema_asked_for_goes_to_the_next_tier(answer, kept, wanted):
+    gate = gateway(small=[answer], large=['{"age": 9}'], cascade=True)
+    asked = ask(gate, params={"response_format": {"type": "json_schema", **wanted}})
+    assert (await asked(LEAVE)).text == (answer if kept else '{"age": 9}')
+
+
+async def test_no_answer_is_blamed_for_a_schema_that_is_none_or_lies_elsewhere():
+    for schema in ({"type": "nonsense"}, {}, {"$ref": "http://127.0.0.1:9/schema"}):
+        wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+        asked = ask(gateway(small=['{"a": 1}'], cascade=True), params={"response_format": wanted})
+        assert (await asked(LEAVE)).text == '{"a": 1}'
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "kept"),
+    [("get_age", {"age": 3}, True), ("get_age", {"age": "three"}, False), ("get_name", {}, False)],
+)
+async def test_a_call_that_its_tool_would_refuse_goes_to_the_next_tier(name, args, kept):
+    small = AIMessage("", tool_calls=[{"name": name, "args": args, "id": "1"}])
+    tools = [{"type": "function", "function": {"name": "get_age", "parameters": AGE}}]
+    result = await ask(gateway(small=[small], cascade=True), params={"tools": tools})(LEAVE)
+    assert [call["name"] for call in result.message.tool_calls] == (["get_age"] if kept else [])
+
+
 def test_log_probabilities_are_averaged_where_there_are_any():
     content = [{"logprob": -1.0}, {"logprob": -3.0}]
     assert mean_logprob({"logprobs": {"content": content}}) == -2.0
