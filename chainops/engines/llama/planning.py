@@ -15,6 +15,8 @@ __all__ = ["Planner", "Row", "Work"]
 PROMPT_SECONDS = 0.1
 """While answers are generated, a step computes about so many seconds' worth of prompt."""
 LEAST_SLICE = 32
+ALONE = 48
+"""Where cells are apart, prompts of at least so many tokens are computed one by one: see :class:`Planner`."""
 
 
 @dataclass(slots=True)
@@ -54,7 +56,9 @@ class Planner:
 
     Where cells are unified, answers and prompts are computed in one batch, which reads the weights once. Where every
     sequence has cells of its own, llama.cpp cuts a batch into pieces in which all sequences have equally many tokens:
-    there they are computed one after the other.
+    there they are computed one after the other. So are long prompts on a processor, whole ones rather than ends and
+    beginnings: what is cut off where another one ends would be computed in rows too few to pay. A GPU takes them
+    together.
     """
 
     def __init__(self, native: Native, drafter: Drafter) -> None:
@@ -73,7 +77,7 @@ class Planner:
         return [sequence for sequence in running if sequence.adapted.key == self._last]
 
     def fill(self, running: list[Sequence]) -> Iterator[Work]:
-        """Fill the batch, once or twice; each time it must be computed before the next."""
+        """Fill the batch, once or more often; each time it must be computed before the next."""
         batch, options = self._native.batch, self._native.options
         batch.clear()
         work = Work()
@@ -88,13 +92,16 @@ class Planner:
                 batch.add_all(draft, place + 1, sequence.id)
             work.rows.append(Row(sequence, row, output, draft))
             work.parts.append((sequence, 1))
-        if work.rows and prompting and not options.unified:
-            yield work
-            batch.clear()
-            work = Work()
-        self._add_prompts(
-            work, prompting, self._slice(len(prompting) / len(answering)) if answering else options.n_batch
-        )
+        budget = self._slice(len(prompting) / len(answering)) if answering else options.n_batch
+        if options.unified:
+            self._add_prompts(work, self._cut(prompting, budget))
+        else:
+            for group in self._groups(prompting, budget):
+                if work.parts:
+                    yield work
+                    batch.clear()
+                    work = Work()
+                self._add_prompts(work, group)
         if work.parts:
             yield work
 
@@ -108,13 +115,37 @@ class Planner:
         """In the order of their numbers: only neighbours are computed together where cells are apart."""
         return sorted(sequences, key=lambda sequence: sequence.id)
 
-    def _add_prompts(self, work: Work, prompting: list[Sequence], budget: int) -> None:
+    def _cut(self, prompting: list[Sequence], budget: int) -> dict[Sequence, int]:
+        """Who computes how many tokens. Those that came first are complete first."""
         chosen: dict[Sequence, int] = {}
-        for sequence in prompting:  # those that came first are complete first
+        for sequence in prompting:
             if budget <= 0:
                 break
             chosen[sequence] = min(sequence.n_prompt - sequence.n_past, budget)
             budget -= chosen[sequence]
+        return chosen
+
+    def _groups(self, prompting: list[Sequence], budget: int) -> Iterator[dict[Sequence, int]]:
+        """The same in one batch after the other. No prompt is cut that fits into a step of its own."""
+        short: dict[Sequence, int] = {}
+        left, together, most = budget, self._native.options.n_gpu_layers != 0, self._native.options.n_batch
+        for sequence in prompting:
+            count = sequence.n_prompt - sequence.n_past
+            if left <= 0 or (left < count <= budget and 2 * left < count):
+                break
+            count = count if count <= budget else min(count, left)
+            left -= count
+            if count >= ALONE and not together:
+                yield {sequence: count}
+                continue
+            if sum(short.values()) + count > most:
+                yield short
+                short = {}
+            short[sequence] = count
+        if short:
+            yield short
+
+    def _add_prompts(self, work: Work, chosen: dict[Sequence, int]) -> None:
         for sequence in self._ordered(chosen):
             place, count = sequence.n_past, chosen[sequence]
             last = place + count == sequence.n_prompt
