@@ -10,7 +10,8 @@ Workloads: *unique*: prompts of about 110 tokens that share a few, 32 tokens of 
 about 440 tokens of system prompt that all calls share and 26 of their own, 16 tokens of answer; *cold*: nobody has
 seen the system prompt; *warm*: the calls before had it.
 
-Sides: ``unified`` and ``partitioned`` (the two layouts of ``ChatLlama``), ``lock``; ``native`` and ``native kvu``:
+Sides: ``unified`` and ``partitioned`` (the two layouts of ``ChatLlama``), ``lock`` (``Llama`` with its defaults;
+with ``--flash`` another one, ``lock flash``); ``native`` and ``native kvu``:
 the ``llama-server`` of ``--native`` (``llama_server.py`` builds it), in its two layouts, with as many slots;
 ``python server``: ``llama_cpp.server``, if asked for; and each ``--server NAME=COMMAND``: a program that serves
 OpenAI's HTTP interface, where ``{model}``, ``{port}``, ``{calls}``, ``{cells}`` and ``{window}`` are filled in.
@@ -137,7 +138,7 @@ def main() -> None:
     parser.add_argument("--server", action="append", default=[], metavar="NAME=COMMAND")
     parser.add_argument("--native", type=Path, metavar="PROGRAM", help="llama-server")
     parser.add_argument("--python-server", action="store_true", help="llama_cpp.server, too")
-    parser.add_argument("--flash", action="store_true", help="flash attention, for ChatLlama and Llama")
+    parser.add_argument("--flash", action="store_true", help="flash attention for ChatLlama; a lock with it")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     most = max(8, *options.calls)

@@ -2,10 +2,11 @@
 
 ``python tests/bench/bench_engine_bars.py [--native PROGRAM] [--sizes 26MB 130MB tiny] [--rounds 3] [--json]``.
 Sides and workloads are those of ``bench_engine.py``. A bar is judged for the layout that the documentation
-advises: *unified* for the agent, *partitioned* for unique prompts; the other one stands beside it. The native
-server is there with the better of its layouts in that very round, with flash attention, its default; without
-``--native`` its bars are not measured, and said so. Ratios are medians over rounds of tokens per second; those
-in brackets are of tokens per CPU second, which a busy machine disturbs less.
+advises: *unified* for the agent, *partitioned* for unique prompts; the other one stands beside it. ``ChatLlama``
+has flash attention, as the server has by default; ``--exact`` takes it away. ``Llama`` has none by default;
+``lock flash`` among the rates has. The server is there with the better of its layouts in that very round;
+without ``--native`` its bars are not measured, and said so. Ratios are medians over rounds of tokens per second;
+those in brackets are of tokens per CPU second, which a busy machine disturbs less.
 
 The tiny model is the shipped one, with an end mark that it does not know, so that every answer has its full
 length.
@@ -179,7 +180,7 @@ def main() -> None:
     parser.add_argument("--python-server", action="store_true", help="llama_cpp.server, too")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--no-alone", action="store_true", help="no bandwidth and no neighbour: many calls only")
-    parser.add_argument("--flash", action="store_true", help="flash attention, for ChatLlama and Llama")
+    parser.add_argument("--exact", action="store_true", help="ChatLlama without flash attention, its default")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     bars: list[Bar] = []
@@ -197,7 +198,7 @@ def main() -> None:
                 servers=[],
                 native=options.native,
                 python_server=options.python_server,
-                flash=options.flash,
+                flash=not options.exact,
             )
             try:
                 found = asyncio.run(rounds_of(sides, options.rounds))

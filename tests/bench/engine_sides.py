@@ -50,7 +50,10 @@ def open_sides(
     python_server: bool = False,
     flash: bool = False,
 ) -> dict[str, Side]:
-    """All that are asked for, with room for ``calls`` at once. ``servers``: NAME=COMMAND."""
+    """All that are asked for, with room for ``calls`` at once. ``servers``: NAME=COMMAND.
+
+    ``flash``: with flash attention for ``ChatLlama``, and a second lock, whose ``Llama`` has it as well.
+    """
     commands = dict(server.split("=", 1) for server in servers)
     if native is not None:
         program = shlex.quote(str(native))
@@ -58,7 +61,9 @@ def open_sides(
             commands[name] = NATIVE_SERVER.replace("{program}", program) + layout
     if python_server:
         commands["python server"] = PYTHON_SERVER.replace("{python}", shlex.quote(sys.executable))
-    sides: dict[str, Side] = {"lock": Locked(path, flash=flash)}
+    sides: dict[str, Side] = {"lock": Locked(path, flash=False)}
+    if flash:
+        sides["lock flash"] = Locked(path, flash=True)
     sides |= {name: Engine(path, calls, name, flash=flash) for name in layouts}
     for name, command in commands.items():
         sides[name] = Server(command, path, calls)
