@@ -60,8 +60,8 @@ format: install ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: install ## Measure everything beside its peers, and draw it: ONLY="cache limits", QUICK=1, DATA=folder, LLAMA_SERVER=program
-	$(BIN)/python tests/bench/report $(if $(QUICK),--quick) $(if $(DATA),--data $(DATA)) $(if $(LLAMA_SERVER),--llama-server $(LLAMA_SERVER)) $(foreach name,$(ONLY),--only $(name))
+bench: install ## Measure everything beside its peers, and draw it: ONLY="cache limits", QUICK=1, DATA=folder, LLAMA_SERVER=program, GROWTH=folder, PEERS=folder
+	$(BIN)/python tests/bench/report $(if $(QUICK),--quick) $(if $(DATA),--data $(DATA)) $(if $(PEERS),--peers $(PEERS)) $(if $(LLAMA_SERVER),--llama-server $(LLAMA_SERVER)) $(if $(GROWTH),--growth $(GROWTH)) $(foreach name,$(ONLY),--only $(name))
 
 TINY := recipes/tiny_model/support-desk-tiny.gguf
 model: install ## Train the tiny model anew into build/tiny, and compare it (15 minutes of CPU time; needs torch)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ import time
 from pathlib import Path
 
 from langchain_core.messages import AIMessage
+from repeated import medians
 
 from chainops import Pipeline
 from chainops.calls import ModelResult
@@ -47,7 +47,7 @@ async def timed(pipeline: Pipeline, calls: int, at_once: int) -> tuple[float, fl
     return (time.process_time() - cpu) / calls * 1e6, (time.perf_counter() - wall) / calls * 1e6
 
 
-async def layers(folder: Path, calls: int) -> dict[str, float]:
+async def layers(folder: Path, calls: int) -> dict[str, list[float]]:
     """CPU microseconds of a call, by side and calls at once."""
     db = folder / "chainops.db"
     add_price(db, "own", entry_of("scripted", input="1", output="2"), currency="USD", source="s", author="a")
@@ -58,16 +58,15 @@ async def layers(folder: Path, calls: int) -> dict[str, float]:
         "cost": Pipeline([cost]),
         "budgets and cost": Pipeline([budgets, cost]),
     }
-    shown: dict[str, float] = {}
+    shown: dict[str, list[float]] = {}
     for at_once in (1, 100):
         found: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
         for _ in range(7):
             for name, pipeline in sides.items():
                 found[name].append(await timed(pipeline, calls, at_once))
         for name, rows in found.items():
-            cpu, wall = (statistics.median(column) for column in zip(*rows, strict=True))
-            shown[f"{name}, {at_once} at once, us CPU"] = cpu
-            shown[f"{name}, {at_once} at once, us wall"] = wall
+            shown[f"{name}, {at_once} at once, us CPU"] = [cpu for cpu, _ in rows]
+            shown[f"{name}, {at_once} at once, us wall"] = [wall for _, wall in rows]
     budgets.close()
     return shown
 
@@ -104,7 +103,7 @@ def main() -> None:
     if options.json:
         print(json.dumps(found))
         return
-    for name, value in found.items():
+    for name, value in medians(found).items():
         print(f"{name:40} {value:12,.1f}")
 
 

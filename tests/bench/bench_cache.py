@@ -30,6 +30,7 @@ import orjson
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph._internal._cache import default_cache_key
 from langgraph.cache.sqlite import SqliteCache
+from repeated import medians
 
 from chainops import Pipeline
 from chainops.calls import NodeSettings, RunContext
@@ -56,7 +57,7 @@ async def measure(side: Side, make: Callable[[], Any] = dict, count: int = CALLS
     return (time.perf_counter() - wall) / count, (time.process_time() - cpu) / count
 
 
-async def compare(ours: Side, theirs: Side, rounds: int, make: Callable[[], Any] = dict) -> dict[str, float]:
+async def compare(ours: Side, theirs: Side, rounds: int, make: Callable[[], Any] = dict) -> dict[str, list[float]]:
     for side in (ours, theirs):
         await measure(side, make)
     ratios: list[tuple[float, float]] = []
@@ -67,14 +68,14 @@ async def compare(ours: Side, theirs: Side, rounds: int, make: Callable[[], Any]
         ratios.append((found[theirs][0] / found[ours][0], found[theirs][1] / found[ours][1]))
         took.append((found[ours][0] * 1e6, found[theirs][0] * 1e6))
     return {
-        "ratio, wall": statistics.median(wall for wall, _ in ratios),
-        "ratio, CPU": statistics.median(cpu for _, cpu in ratios),
-        "ours, us": statistics.median(ours_us for ours_us, _ in took),
-        "theirs, us": statistics.median(theirs_us for _, theirs_us in took),
+        "ratio, wall": [wall for wall, _ in ratios],
+        "ratio, CPU": [cpu for _, cpu in ratios],
+        "ours, us": [ours_us for ours_us, _ in took],
+        "theirs, us": [theirs_us for _, theirs_us in took],
     }
 
 
-async def node_hit(folder: Path, rounds: int) -> dict[str, float]:
+async def node_hit(folder: Path, rounds: int) -> dict[str, list[float]]:
     cache = Cache(folder / "node")
     settings = NodeSettings.parse({"cache": True}, "node")
     run = RunContext(run_id="r", graph="bench", metadata={"tenant": "acme"})
@@ -110,7 +111,7 @@ async def node_hit(folder: Path, rounds: int) -> dict[str, float]:
     return found
 
 
-async def gets(folder: Path, rounds: int) -> dict[str, dict[str, float]]:
+async def gets(folder: Path, rounds: int) -> dict[str, dict[str, list[float]]]:
     tiers = open_tiers(folder / "tiers")
     entry = Entry(key="k" * 32, kind="model", node="n", value=ANSWER, created=time.time(), expires=time.time() + 9e9)
     tiers.put(entry, tiers.generation())
@@ -140,14 +141,18 @@ async def gets(folder: Path, rounds: int) -> dict[str, dict[str, float]]:
     return found
 
 
-async def writes(folder: Path, rounds: int) -> dict[str, float]:
+async def writes(folder: Path, rounds: int) -> dict[str, Any]:
     """The writer's thread is let finish between rounds, so that the caller's part is measured and not its share."""
     from chainops.store.cache import copy_value
 
     tiers = open_tiers(folder / "writes")
     bare = diskcache.Cache(str(folder / "bare-writes"))
     answer = AIMessage(TEXT, usage_metadata={"input_tokens": 1, "output_tokens": 2, "total_tokens": 3})
-    data, seen, own, first, theirs, number = orjson.dumps(ANSWER), tiers.generation(), [], [], [], 0
+    data, seen, number = orjson.dumps(ANSWER), tiers.generation(), 0
+    own: list[float] = []
+    first: list[float] = []
+    theirs: list[float] = []
+    per_round: list[tuple[float, float]] = []
     for _ in range(rounds):
         for i in range(20):
             number += 1
@@ -164,18 +169,19 @@ async def writes(folder: Path, rounds: int) -> dict[str, float]:
             started = time.perf_counter()
             bare[f"{number:032}"] = data
             theirs.append(time.perf_counter() - started)
+        per_round.append((statistics.median(own[-19:]), statistics.median(theirs[-20:])))
     tiers.close()
     bare.close()
     return {
-        "ours on the caller's path, us": statistics.median(own) * 1e6,
+        "ours on the caller's path, us": [mine * 1e6 for mine, _ in per_round],
         "ours, 95th percentile, us": statistics.quantiles(own, n=20)[-1] * 1e6,
-        "ours, the first after SQLite writes, us": statistics.median(first) * 1e6,
-        "diskcache set, us": statistics.median(theirs) * 1e6,
-        "ratio, wall": statistics.median(theirs) / statistics.median(own),
+        "ours, the first after SQLite writes, us": [seconds * 1e6 for seconds in first],
+        "diskcache set, us": [other * 1e6 for _, other in per_round],
+        "ratio, wall": [other / mine for mine, other in per_round],
     }
 
 
-async def model_hit(rounds: int) -> dict[str, float]:
+async def model_hit(rounds: int) -> dict[str, list[float]]:
     cache, model = Cache(), ScriptedModel([TEXT])
     chain = Pipeline([cache]).around_model(model)
     talk = tuple((HumanMessage if i % 2 == 0 else AIMessage)(f"turn {i}: {TEXT[:80]}") for i in range(10))
@@ -188,7 +194,7 @@ async def model_hit(rounds: int) -> dict[str, float]:
         took.append(time.perf_counter() - started)
     assert len(model.calls) == 1
     cache.close()
-    return {"us": statistics.median(took) * 1e6}
+    return {"us": [seconds * 1e6 for seconds in took[10:]]}
 
 
 async def thousand() -> dict[str, float]:
@@ -223,7 +229,7 @@ if __name__ == "__main__":
     if args.json:
         print(json.dumps(found, indent=2))
     else:
-        for title, figures in found.items():
+        for title, figures in medians(found).items():
             print(title)
             for name, value in figures.items():
                 print(f"  {name:40} {value:10.2f}")

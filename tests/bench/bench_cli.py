@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from repeated import medians, ratios
 
 BARE = """
 import typer
@@ -55,15 +56,15 @@ def main() -> None:
     base = times["bare typer --help"][1:]
     results = {
         name: {
-            "seconds": statistics.median(found[1:]),
-            "ratio": statistics.median(a / b for a, b in zip(found[1:], base, strict=True)),
+            "seconds": found[1:],
+            "ratio": ratios(found[1:], base),
         }
         for name, found in times.items()
     }
     if options.json:
         print(json.dumps(results, indent=2))
     else:
-        for name, row in results.items():
+        for name, row in medians(results).items():
             print(f"{name:20} {row['seconds']:.3f} s  {row['ratio']:.2f}x")
 
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import statistics
 import sys
 import tempfile
 import time
@@ -25,6 +24,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from random_model import write_random_model
+from repeated import Spent, medians
 
 from chainops import Pipeline
 from chainops.calls import ModelCall, ModelResult
@@ -58,29 +58,32 @@ def retention(data: Path | None, meaning: bool) -> dict[str, Any]:
     return found
 
 
-def throughput() -> dict[str, float]:
-    """All lexical stages on texts of several kinds, each new."""
+def throughput(rounds: int) -> dict[str, list[float]]:
+    """All lexical stages on texts of several kinds, counted anew each time; after a round that warms up."""
     rows = [{"id": i, "name": f"item {i}", "note": None} for i in range(300)]
     log = "\n".join(
         f"2026-01-01 12:{i // 60:02d}:{i % 60:02d} INFO request {i} took {i * 7 % 90} ms" for i in range(400)
     )
     prose = [question.context for question in made(60)]
-    texts = [*prose, json.dumps(rows, indent=2), log] * 2
-    spent, tokens = 0.0, 0
-    for number, text in enumerate(texts):
-        count = fresh_count()
-        tokens += fresh_count()(text)
-        started = time.process_time()
-        asyncio.run(compress_text(text, 150, count=count, query=f"item {number} of 2026", strategy="aggressive"))
-        spent += time.process_time() - started
-    return {"lexical stages, tokens/s": tokens / spent}
+    texts = [*prose, json.dumps(rows, indent=2), log]
+    tokens = sum(map(fresh_count(), texts))
+    found = []
+    for _ in range(rounds + 1):
+        spent = 0.0
+        for number, text in enumerate(texts):
+            count = fresh_count()
+            started = time.process_time()
+            asyncio.run(compress_text(text, 150, count=count, query=f"item {number} of 2026", strategy="aggressive"))
+            spent += time.process_time() - started
+        found.append(tokens / spent)
+    return {"lexical stages, tokens/s": found[1:]}
 
 
 async def engine(call: ModelCall) -> ModelResult:
     return ModelResult(message=AIMessage("ok"))
 
 
-async def overhead(rounds: int) -> dict[str, float]:
+async def overhead(rounds: int) -> dict[str, list[float]]:
     """Ten messages that fit, made before; the median over rounds of the difference in CPU time, in microseconds."""
     messages: list[Any] = [SystemMessage("Be kind. " * 30)]
     for i in range(5):
@@ -100,11 +103,11 @@ async def overhead(rounds: int) -> dict[str, float]:
                     await work(call)
                 times.append((time.process_time() - started) / len(calls) * 1e6)
             differences.append(times[1] - times[0])
-        found[f"overhead when it fits, {name}, us"] = statistics.median(differences)
+        found[f"overhead when it fits, {name}, us"] = differences
     return found
 
 
-async def end_to_end(path: Path, rounds: int) -> dict[str, float]:
+async def end_to_end(path: Path, rounds: int) -> dict[str, Any]:
     from chainops.engines.llama import ChatLlama
 
     model = ChatLlama(model_path=path, n_ctx=16_384, max_tokens=ANSWER, temperature=0, probe=False, timeout=300)
@@ -118,24 +121,26 @@ async def end_to_end(path: Path, rounds: int) -> dict[str, float]:
         "without": Pipeline([]).around_model(ask),
         "with": Pipeline([Compress(target_tokens=size // 4, strategy="balanced")]).around_model(ask),
     }
-    found: dict[str, float] = {"long prompt, tokens": size}
+    found: dict[str, Any] = {"long prompt, tokens": size}
     try:
         for kind in ("long", "short"):
-            ratios, before, after = [], [], []
+            clocks: dict[str, list[float]] = {"": [], ", CPU": []}
+            before, after = [], []
             for number in range(rounds + 2 if kind == "long" else 12 * rounds + 2):
                 took, question = {}, long[number % len(long)]
                 for side in ("without", "with") if number % 2 else ("with", "without"):
                     text = f"{number} {side:7}\n\n" + (question.context if kind == "long" else "Some words.")
                     text += f"\n\n{question.text}"
                     call = model_call(messages=(HumanMessage(text),), model=model, name=model.model_name)
-                    started = time.perf_counter()
-                    result = await sides[side](call)
-                    took[side] = time.perf_counter() - started
+                    with Spent() as took[side]:
+                        result = await sides[side](call)
                     usage = result.message.usage_metadata
                     (after if side == "with" else before).append(usage["input_tokens"] if usage else 0)
                 if number >= 2:  # the first rounds load the model and measure how fast it reads
-                    ratios.append(took["with"] / took["without"])
-            found[f"end to end, {kind} prompt, with / without"] = statistics.median(ratios)
+                    clocks[""].append(took["with"].wall / took["without"].wall)
+                    clocks[", CPU"].append(took["with"].cpu / took["without"].cpu)
+            for clock, values in clocks.items():
+                found[f"end to end, {kind} prompt, with / without{clock}"] = values
             found[f"{kind} prompt, tokens with / without"] = sum(after) / sum(before)
     finally:
         model.close()
@@ -151,7 +156,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     results: dict[str, Any] = retention(options.data, options.meaning)
-    figures = throughput() | asyncio.run(overhead(options.rounds))
+    figures: dict[str, Any] = throughput(options.rounds) | asyncio.run(overhead(options.rounds))
     with tempfile.TemporaryDirectory() as folder:
         path = options.model or write_random_model(Path(folder) / "random.gguf", "26MB")
         figures |= asyncio.run(end_to_end(path, options.rounds))
@@ -159,7 +164,7 @@ def main() -> None:
         print(json.dumps(results | figures, indent=2))
         return
     print()
-    for name, value in figures.items():
+    for name, value in medians(figures).items():
         print(f"{name:45} {value:12,.2f}")
 
 

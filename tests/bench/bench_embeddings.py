@@ -18,6 +18,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from repeated import ratios
+
 from chainops.engines.embeddings.export import export, weights_folder
 from chainops.engines.embeddings.onnx import OnnxModel
 from chainops.engines.embeddings.place import default_place, open_folder
@@ -63,18 +65,17 @@ def main() -> None:
         if other is not None:
             other.kill()
     found: dict[str, Any] = {
-        name: {"ms": statistics.median(seconds[1:]) / TEXTS * 1e3} for name, seconds in times.items() if seconds
+        name: {"ms": [s / TEXTS * 1e3 for s in seconds[1:]]} for name, seconds in times.items() if seconds
     }
     for name in sides if other is not None else ():
-        ratios = [b / a for a, b in zip(times[name][1:], times["torch"][1:], strict=True)]
-        found[name]["torch / ours"] = statistics.quantiles(ratios, n=4)
+        found[name]["torch / ours"] = ratios(times["torch"][1:], times[name][1:])
     if options.json:
         print(json.dumps(found))
         return
     for name, row in found.items():
-        print(f"{name:6} {row['ms']:7.2f} ms per short text")
+        print(f"{name:6} {statistics.median(row['ms']):7.2f} ms per short text")
         if "torch / ours" in row:
-            low, middle, high = row["torch / ours"]
+            low, middle, high = statistics.quantiles(row["torch / ours"], n=4)
             print(f"       {middle:.2f}x the throughput of torch (quartiles {low:.2f} to {high:.2f}); aim 3x")
     if other is None:
         print("sentence-transformers on torch: not run (give --peer PYTHON)")

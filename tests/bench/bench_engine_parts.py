@@ -1,6 +1,6 @@
 """What each device of the local model's scheduler saves, beside going without it.
 
-``python tests/bench/bench_engine_parts.py [--rounds 5] [--json]``. Both sides of a ratio alternate in one run, in
+``python tests/bench/bench_engine_parts.py [--rounds 7] [--json]``. Both sides of a ratio alternate in one run, in
 processor time; a ratio is the median over the rounds of without / with, so above 1 is a gain.
 
 - *greedy*: the likeliest tokens of 16 rows of 152,000 logits: one argmax of numpy / llama.cpp's sampler for each row.
@@ -18,6 +18,7 @@ import asyncio
 import dataclasses
 import json
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -164,7 +165,7 @@ def batches(folder: Path, rounds: int, found: Ratios) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     found: Ratios = {}
@@ -174,11 +175,10 @@ def main() -> None:
         disk(folder, options.rounds, found)
         guesses(folder, options.rounds, found)
         batches(folder, options.rounds, found)
-    ratios = {name: round(statistics.median(values), 2) for name, values in found.items()}
     for name, values in found.items():
-        print(f"{name}: {ratios[name]}x ({min(values):.2f} to {max(values):.2f})")
+        print(f"{name}: {statistics.median(values):.2f}x ({min(values):.2f} to {max(values):.2f})", file=sys.stderr)
     if options.json:
-        print(json.dumps(ratios))
+        print(json.dumps(found))
 
 
 if __name__ == "__main__":

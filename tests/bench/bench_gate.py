@@ -14,8 +14,9 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import statistics
 import time
+
+from repeated import medians
 
 from chainops.gate import Gate, Patterns, Rule, literals
 
@@ -82,13 +83,12 @@ def main() -> None:
                 measured.setdefault((name, kind), []).append(taken)
                 at_once[name, kind] = share
     rows = [
-        {"watch": n, "text": k, "us_per_token": round(statistics.median(v), 2), "at_once": round(at_once[n, k], 3)}
-        for (n, k), v in measured.items()
+        {"watch": n, "text": k, "us_per_token": v, "at_once": round(at_once[n, k], 3)} for (n, k), v in measured.items()
     ]
     if options.json:
         print(json.dumps(rows))
         return
-    for row in rows:
+    for row in medians(dict(enumerate(rows))).values():
         print(
             f"{row['watch']:10} {row['text']:8} {row['us_per_token']:6.2f} us per token, {row['at_once']:.1%} at once"
         )

@@ -17,12 +17,12 @@ import asyncio
 import json
 import os
 import random
-import statistics
 import subprocess
 import time
 from typing import Any
 
 from langchain_core.messages import AIMessage
+from repeated import Spent, medians, ratios
 
 import chainops
 from chainops import Pipeline
@@ -71,7 +71,7 @@ def gateway() -> Gateway:
     return Gateway(ones, [Alias("chat", tiers=("a", "b"), rules=rules)])
 
 
-async def decision_us(rounds: int) -> tuple[float, float]:
+async def decision_us(rounds: int) -> tuple[list[float], list[float]]:
     new, known = [], []
     for round_ in range(rounds):
         decider = Decider(gateway())
@@ -80,24 +80,24 @@ async def decision_us(rounds: int) -> tuple[float, float]:
             began = time.process_time()
             for call in calls:
                 await decider.decide("chat", call)
-            into.append((time.process_time() - began) / len(calls))
-    return statistics.median(new) * 1e6, statistics.median(known) * 1e6
+            into.append((time.process_time() - began) / len(calls) * 1e6)
+    return new, known
 
 
-async def layers_us(rounds: int) -> float:
+async def layers_us(rounds: int) -> dict[str, list[float]]:
     rules = [LimitRule(name="user", per=("user",), requests=1e9, tokens=1e12), LimitRule(name="all", concurrent=1000)]
     layers, bare = Pipeline([Limits(rules), Route(gateway()), Retry()]).chain("model"), Pipeline([]).chain("model")
-    found = []
+    found: dict[str, list[float]] = {"cpu": [], "wall": []}
     for _ in range(rounds):
         took = {}
         for name, chain in (("bare", bare), ("layers", layers)):
             calls = [model_call("What is our leave policy?", name="chat", engine=Still()) for _ in range(CALLS)]
-            began = time.process_time()
-            for call in calls:
-                await chain(call)
-            took[name] = (time.process_time() - began) / CALLS
-        found.append(took["layers"] - took["bare"])
-    return statistics.median(found) * 1e6
+            with Spent() as took[name]:
+                for call in calls:
+                    await chain(call)
+        found["cpu"].append((took["layers"].cpu - took["bare"].cpu) / CALLS * 1e6)
+        found["wall"].append((took["layers"].wall - took["bare"].wall) / CALLS * 1e6)
+    return found
 
 
 async def survived(calls: int) -> float:
@@ -132,14 +132,14 @@ async def survived(calls: int) -> float:
     return answered / calls
 
 
-def peer_us(python: str, rounds: int) -> float | None:
+def peer_us(python: str, rounds: int) -> list[float] | None:
     if not python:
         return None
     offline = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "PYTHONPATH": ""}
     command = [python, "-c", PEER, str(rounds)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, env=offline)
     line = next((line for line in done.stdout.splitlines() if line.startswith("RESULT ")), "")
-    return statistics.median(json.loads(line[7:])) * 1e6 if line else None
+    return [seconds * 1e6 for seconds in json.loads(line[7:])] if line else None
 
 
 def main() -> None:
@@ -154,15 +154,16 @@ def main() -> None:
     report = {
         "decision_us, new question": new,
         "decision_us, known question": known,
-        "limits + route + retry, us": layers,
+        "limits + route + retry, us": layers["cpu"],
+        "limits + route + retry, us wall": layers["wall"],
         "LiteLLM Router, us": peer,
-        "LiteLLM / ours": None if peer is None else peer / layers,
+        "LiteLLM / ours": None if peer is None else ratios(peer, layers["cpu"]),
         "answered in time, 30 % of one deployment failing": asyncio.run(survived(2000)),
     }
     if options.json:
         print(json.dumps(report))
         return
-    for name, value in report.items():
+    for name, value in medians(report).items():
         print(f"{name:50} {'not run' if value is None else f'{value:.4g}'}")
 
 

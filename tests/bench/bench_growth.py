@@ -4,13 +4,13 @@
 
 Each series is measured at several sizes; the exponent is the slope of log(time) over log(size): 0 is constant, 1 is
 linear. ``--folder`` keeps the trace files and uses those that are there, so that the one of 10 million spans (some
-minutes) is made once: ``--spans 1e3,1e5,1e7 --folder DIR``.
+minutes) is made once; with it that size is among the others.
 
 * list, show, totals, search: ``chainops trace``'s reads of a file with so many spans, ten to a run, median of several
 * spans: a graph run that is traced into a file that holds so many spans already
 * nodes: CPU of a run with full tracing, per run
 * runs at once: CPU per run of a ten-node graph
-* prompts: resolving one of so many; cache: a hit among so many entries
+* prompts: resolving a label among so many, and the first look at such a registry; cache: a hit among so many entries
 """
 
 from __future__ import annotations
@@ -28,12 +28,15 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from langgraph.graph import START, StateGraph
+from repeated import Spent
 
 from chainops import Pipeline, instrument
 from chainops.middleware.trace import Trace
 from chainops.store import migrate, schema
 from chainops.store.cache import Entry, open_tiers
+from chainops.store.canonical import canonical, fingerprint
 from chainops.store.reader import Reader
+from chainops.store.registry import Registry
 from chainops.store.search import index_pending, search
 
 PER_RUN = 10
@@ -95,17 +98,17 @@ def fill(path: Path, spans: int) -> None:
     index_pending(path, slice_runs=2000)
 
 
-def median_ms(work: Callable[[], Any], times: int = 15) -> float:
+def taken_ms(work: Callable[[], Any], times: int = 15) -> list[float]:
     work()
     found = []
     for _ in range(times):
-        began = time.perf_counter()
-        work()
-        found.append(time.perf_counter() - began)
-    return statistics.median(found) * 1000
+        with Spent() as spent:
+            work()
+        found.append(spent.wall * 1000)
+    return found
 
 
-def reads(path: Path, spans: int) -> dict[str, float]:
+def reads(path: Path, spans: int) -> dict[str, list[float]]:
     chance = random.Random(2)
     runs = spans // PER_RUN
     with Reader(path) as reader:
@@ -124,13 +127,13 @@ def reads(path: Path, spans: int) -> dict[str, float]:
             search(reader, "warranty contract", limit=20)
 
         return {
-            "list": median_ms(lambda: reader.runs(limit=20)),
-            "list of one thread": median_ms(lambda: reader.runs(limit=20, thread=f"t{chance.randrange(5000)}")),
-            "show": median_ms(show),
-            "totals of a run": median_ms(lambda: reader.find_run("last").tokens_in),
-            "search, rare word": median_ms(rare),
-            "search, common word": median_ms(common),
-            "search, two words": median_ms(both),
+            "list": taken_ms(lambda: reader.runs(limit=20)),
+            "list of one thread": taken_ms(lambda: reader.runs(limit=20, thread=f"t{chance.randrange(5000)}")),
+            "show": taken_ms(show),
+            "totals of a run": taken_ms(lambda: reader.find_run("last").tokens_in),
+            "search, rare word": taken_ms(rare),
+            "search, common word": taken_ms(common),
+            "search, two words": taken_ms(both),
         }
 
 
@@ -176,9 +179,44 @@ def cache_us(folder: Path, entries: int) -> float:
             tiers.flush()
     tiers.flush()
     chance = random.Random(3)
-    found = median_ms(lambda: [tiers.get(f"{chance.randrange(entries):032d}") for _ in range(50)]) / 50 * 1000
+    took = taken_ms(lambda: [tiers.get(f"{chance.randrange(entries):032d}") for _ in range(50)])
     tiers.close()
-    return found
+    return statistics.median(took) / 50 * 1000
+
+
+async def prompts_us(folder: Path, prompts: int) -> dict[str, float]:
+    """A registry with so many prompts: resolving a label, and the first look at the file, in microseconds of CPU."""
+    path = folder / f"prompts{prompts}.db"
+    if not path.is_file():
+        migrate.upgrade(path)
+        db = schema.connect(path)
+        db.execute("BEGIN IMMEDIATE")
+        for i in range(prompts):
+            data = canonical({"messages": [{"role": "user", "template": f"{i} {TEXT}"}]})
+            db.execute(
+                "INSERT INTO artifact (kind, name, version, sha256, author, message, content, created_ns)"
+                " VALUES ('prompt', ?, 1, ?, 'bench', '', ?, 1)",
+                (f"p{i}", fingerprint(data), data),
+            )
+            db.execute(
+                "INSERT INTO label (kind, name, label, to_version, who, why, created_ns)"
+                " VALUES ('prompt', ?, 'prod', 1, 'bench', '', 1)",
+                (f"p{i}",),
+            )
+        db.execute("COMMIT")
+        db.close()
+    chance, first, later = random.Random(4), [], []
+    for _ in range(7):
+        registry = Registry(path, "prompt", max_age_s=3600)
+        with Spent() as spent:
+            await registry.view()
+        first.append(spent.cpu * 1e6)
+        names = [f"p{chance.randrange(prompts)}" for _ in range(200)]
+        with Spent() as spent:
+            for name in names:
+                assert (await registry.view()).resolve(name, "prod").version == 1
+        later.append(spent.cpu / len(names) * 1e6)
+    return {"resolving a label": statistics.median(later), "first look at the registry": statistics.median(first)}
 
 
 def exponent(series: Series) -> float:
@@ -188,8 +226,10 @@ def exponent(series: Series) -> float:
     return sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys, strict=True)) / sum((x - mean_x) ** 2 for x in xs)
 
 
-def measure(sizes: list[int], folder: Path, quick: bool) -> dict[str, Series]:
+def measure(sizes: list[int], folder: Path, quick: bool) -> tuple[dict[str, Series], dict[str, Any]]:
+    """The series, and all repetitions on the largest file."""
     found: dict[str, Series] = {}
+    largest: dict[str, Any] = {}
     for spans in sizes:
         path = folder / f"trace{spans}.db"
         if not path.is_file():
@@ -197,7 +237,9 @@ def measure(sizes: list[int], folder: Path, quick: bool) -> dict[str, Series]:
             part.unlink(missing_ok=True)
             fill(part, spans)
             part.rename(path)
-        for name, ms in reads(path, spans).items():
+        largest = {"spans": spans, **reads(path, spans)}
+        for name in list(largest)[1:]:
+            ms = statistics.median(largest[name])
             found.setdefault(f"{name}, ms by spans in the file", []).append((spans, ms))
         cpu = run_cpu_ms(path, 10, 1, 50)
         found.setdefault("traced run, CPU ms by spans in the file", []).append((spans, cpu))
@@ -209,7 +251,10 @@ def measure(sizes: list[int], folder: Path, quick: bool) -> dict[str, Series]:
         found.setdefault("traced run, CPU ms by runs at once", []).append((at_once, cpu))
     for entries in (100, 1000) if quick else (100, 1000, 10_000, 100_000):
         found.setdefault("cache hit on disk, us by entries", []).append((entries, cache_us(folder, entries)))
-    return found
+    for prompts in (100, 1000) if quick else (100, 1000, 10_000, 30_000):
+        for name, us in asyncio.run(prompts_us(folder, prompts)).items():
+            found.setdefault(f"{name}, CPU us by prompts", []).append((prompts, us))
+    return found, largest
 
 
 def main() -> None:
@@ -219,13 +264,15 @@ def main() -> None:
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    sizes = [int(float(s)) for s in (options.spans or ("1e3,1e4" if options.quick else "1e3,1e4,1e5,1e6")).split(",")]
+    usual = "1e3,1e4" if options.quick else "1e3,1e4,1e5,1e6" + (",1e7" if options.folder else "")
+    sizes = sorted(int(float(size)) for size in (options.spans or usual).split(","))
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        found = measure(sizes, folder, options.quick)
+        found, largest = measure(sizes, folder, options.quick)
     if options.json:
-        print(json.dumps({name: {"points": points, "exponent": exponent(points)} for name, points in found.items()}))
+        series = {name: {"points": points, "exponent": exponent(points)} for name, points in found.items()}
+        print(json.dumps({"series": series, "largest": largest}))
         return
     for name, points in found.items():
         line = "  ".join(f"{size:g}: {value:.3g}" for size, value in points)

@@ -1,7 +1,7 @@
 """What layers around nodes and model calls cost, beside LangChain's own ways, as ratios to the bare graph, in one run.
 
 ``python tests/bench/bench_interception.py [--rounds 40] [--json]``. Every round runs each variant once, in turn; a
-ratio is the median over rounds of variant / bare of that round, CPU time of the process.
+ratio is the median over rounds of variant / bare of that round, CPU time of the process, and wall time beside it.
 
 * graph: ten nodes that do nothing; 0, 1, 5 and 10 of our layers around every node; callback handlers of LangChain
 * agent: ``create_agent`` with one model call; 1, 5 and 10 of our layers around the model call; as many of LangChain's
@@ -14,14 +14,13 @@ import argparse
 import asyncio
 import gc
 import json
-import statistics
-import time
 from typing import Any, TypedDict
 
 from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware
 from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
 from langgraph.graph import START, StateGraph
+from repeated import Spent, medians
 
 from chainops import Middleware, Pipeline, instrument
 from chainops.testing import ScriptedModel
@@ -89,17 +88,17 @@ def variants() -> dict[str, dict[str, tuple[Any, Any, dict[str, Any]]]]:
     return {"graph": graphs, "agent": agents}
 
 
-async def measure(app: Any, given: Any, config: dict[str, Any]) -> float:
-    began = time.process_time()
-    for _ in range(RUNS):
-        await app.ainvoke(given, config)
-    return (time.process_time() - began) / RUNS
+async def measure(app: Any, given: Any, config: dict[str, Any]) -> Spent:
+    with Spent() as spent:
+        for _ in range(RUNS):
+            await app.ainvoke(given, config)
+    return spent
 
 
-async def compare(rounds: int) -> dict[str, dict[str, float]]:
+async def compare(rounds: int) -> dict[str, dict[str, dict[str, list[float]]]]:
     report = {}
     for kind, ones in variants().items():
-        found: dict[str, list[float]] = {name: [] for name in ones}
+        found: dict[str, list[Spent]] = {name: [] for name in ones}
         for one in ones.values():
             await measure(*one)
         for round_ in range(rounds):
@@ -108,7 +107,10 @@ async def compare(rounds: int) -> dict[str, dict[str, float]]:
             for name in names:
                 found[name].append(await measure(*ones[name]))
         report[kind] = {
-            name: statistics.median(v / b for v, b in zip(values, found["bare"], strict=True))
+            name: {
+                "cpu": [v.cpu / b.cpu for v, b in zip(values, found["bare"], strict=True)],
+                "wall": [v.wall / b.wall for v, b in zip(values, found["bare"], strict=True)],
+            }
             for name, values in found.items()
         }
     return report
@@ -123,9 +125,9 @@ def main() -> None:
     if options.json:
         print(json.dumps(report))
         return
-    for kind, ratios in report.items():
-        for name, ratio in ratios.items():
-            print(f"{kind:6} {name:28} {ratio:.2f}x")
+    for kind, variants_of in medians(report).items():
+        for name, ratio in variants_of.items():
+            print(f"{kind:6} {name:28} {ratio['cpu']:.2f}x CPU {ratio['wall']:.2f}x wall")
 
 
 if __name__ == "__main__":

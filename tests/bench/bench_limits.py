@@ -1,6 +1,6 @@
 """What limits cost, beside asyncio-throttle and aiolimiter, all in one run.
 
-``python tests/bench/bench_limits.py [--rounds 3] [--json]``
+``python tests/bench/bench_limits.py [--rounds 7] [--json]``
 
 * 1,000 waiters on 200 per second: CPU, most in any one second, how many of 300 late arrivals were served before an
   older waiter, longest wait. Our burst is 1.
@@ -13,13 +13,13 @@ import argparse
 import asyncio
 import bisect
 import json
-import statistics
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiolimiter import AsyncLimiter
 from asyncio_throttle import Throttler
+from repeated import Spent, medians, ratios
 
 from chainops import Pipeline
 from chainops.middleware.limits import LimitRule, Limits
@@ -62,45 +62,44 @@ async def measure(enter: Callable[[], Awaitable[Any]]) -> dict[str, float]:
     }
 
 
-async def layer_us(rounds: int) -> float:
+async def layer_us(rounds: int) -> dict[str, list[float]]:
     rules = [LimitRule(name="user", per=("user",), requests=1e9, tokens=1e12), LimitRule(name="all", concurrent=1000)]
     limited, bare = Pipeline([Limits(rules)]).chain("model"), Pipeline([]).chain("model")
-    found = []
+    found: dict[str, list[float]] = {"layer_us": [], "layer_us, wall": []}
     for _ in range(rounds):
         took = {}
         for name, chain in (("bare", bare), ("limited", limited)):
             calls = [model_call() for _ in range(2000)]
-            began = time.process_time()
-            for call in calls:
-                await chain(call)
-            took[name] = (time.process_time() - began) / len(calls)
-        found.append(took["limited"] - took["bare"])
-    return statistics.median(found) * 1e6
+            with Spent() as took[name]:
+                for call in calls:
+                    await chain(call)
+        found["layer_us"].append((took["limited"].cpu - took["bare"].cpu) / len(calls) * 1e6)
+        found["layer_us, wall"].append((took["limited"].wall - took["bare"].wall) / len(calls) * 1e6)
+    return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=7, help="of the thousand waiters, 15 s each; 0: none")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     found: dict[str, list[dict[str, float]]] = {}
     for _ in range(options.rounds):
         for name, enter in sides().items():
             found.setdefault(name, []).append(asyncio.run(measure(enter)))
-    table = {
-        name: {key: statistics.median(r[key] for r in rounds) for key in rounds[0]} for name, rounds in found.items()
-    }
-    ratio = statistics.median(
-        theirs["cpu_s"] / ours["cpu_s"] for ours, theirs in zip(found["ours"], found["asyncio-throttle"], strict=True)
-    )
-    report = {"waiters": table, "asyncio-throttle CPU / ours": ratio, "layer_us": asyncio.run(layer_us(7))}
+    table = {name: {key: [r[key] for r in rounds] for key in rounds[0]} for name, rounds in found.items()}
+    report: dict[str, Any] = {"waiters": table}
+    for peer in ("asyncio-throttle", "aiolimiter"):
+        if table:
+            report[f"{peer} CPU / ours"] = ratios(table[peer]["cpu_s"], table["ours"]["cpu_s"])
+    report |= asyncio.run(layer_us(15))
     if options.json:
         print(json.dumps(report))
         return
-    for name, row in table.items():
+    for name, row in medians(report.pop("waiters")).items():
         print(f"{name:18}", "  ".join(f"{key} {value:.3f}" for key, value in row.items()))
-    print(f"asyncio-throttle's CPU / ours: {ratio:.1f}")
-    print(f"a call that need not wait, two rules: {report['layer_us']:.1f} us")
+    for name, value in medians(report).items():
+        print(f"{name:30} {value:.1f}")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import argparse
 import asyncio
 import gc
 import json
-import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from typing import Any, TypedDict
 
 from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
 from langgraph.graph import START, StateGraph
+from repeated import medians
 
 from chainops import Middleware, Pipeline, instrument
 from chainops.middleware.trace import Trace
@@ -80,7 +80,7 @@ async def measure(graph: Any, config: dict[str, Any], settle: Callable[[], Any])
     return wall, time.process_time() - cpu
 
 
-async def bench(rounds: int, folder: Path) -> dict[str, dict[str, float]]:
+async def bench(rounds: int, folder: Path) -> dict[str, dict[str, list[float]]]:
     graphs, trace = variants(folder)
     for graph, config in graphs.values():
         await measure(graph, config, trace.flush)
@@ -97,9 +97,9 @@ async def bench(rounds: int, folder: Path) -> dict[str, dict[str, float]]:
     base = times["bare"]
     return {
         name: {
-            "cpu_ratio": statistics.median(t[1] / b[1] for t, b in zip(times[name], base, strict=True)),
-            "wall_ratio": statistics.median(t[0] / b[0] for t, b in zip(times[name], base, strict=True)),
-            "cpu_us_per_node": statistics.median(t[1] for t in times[name]) / RUNS / 10 * 1e6,
+            "cpu_ratios": [t[1] / b[1] for t, b in zip(times[name], base, strict=True)],
+            "wall_ratios": [t[0] / b[0] for t, b in zip(times[name], base, strict=True)],
+            "cpu_us_per_node": [t[1] / RUNS / 10 * 1e6 for t in times[name]],
         }
         for name in graphs
     }
@@ -116,8 +116,8 @@ def main() -> None:
         print(json.dumps(results, indent=2))
         return
     print(f"{'variant':32} {'CPU ratio':>10} {'wall ratio':>11} {'CPU us/node':>12}")
-    for name, row in results.items():
-        print(f"{name:32} {row['cpu_ratio']:>9.3f}x {row['wall_ratio']:>10.3f}x {row['cpu_us_per_node']:>12.1f}")
+    for name, row in medians(results).items():
+        print(f"{name:32} {row['cpu_ratios']:>9.3f}x {row['wall_ratios']:>10.3f}x {row['cpu_us_per_node']:>12.1f}")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ import argparse
 import asyncio
 import json
 import sqlite3
-import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from repeated import Spent, medians
 
 from chainops.middleware.prompts.compile import compile_prompt
 from chainops.store.canonical import canonical, fingerprint
@@ -78,32 +78,34 @@ def sides() -> dict[str, Callable[[], Any]]:
     }
 
 
-def measure(work: Callable[[], Any], calls: int) -> float:
-    started = time.perf_counter()
-    for _ in range(calls):
-        work()
-    return (time.perf_counter() - started) / calls
+def measure(work: Callable[[], Any], calls: int) -> Spent:
+    with Spent() as spent:
+        for _ in range(calls):
+            work()
+    spent.wall, spent.cpu = spent.wall / calls, spent.cpu / calls
+    return spent
 
 
-def rendering(rounds: int) -> dict[str, float]:
+def rendering(rounds: int) -> dict[str, list[float]]:
     work = sides()
     for each in work.values():
         measure(each, 5)
-    ours_to_bare, compiling_to_ours, ours, bare = [], [], [], []
+    ours, bare, compiling = [], [], []
     for round_ in range(rounds):
         names = ["bare", "ours", "compiling"]
         took = {
             n: measure(work[n], 3 if n == "compiling" else CALLS) for n in names[round_ % 3 :] + names[: round_ % 3]
         }
-        ours_to_bare.append(took["ours"] / took["bare"])
-        compiling_to_ours.append(took["compiling"] / took["ours"])
         ours.append(took["ours"])
         bare.append(took["bare"])
+        compiling.append(took["compiling"])
     return {
-        "cached render / bare compiled template": statistics.median(ours_to_bare),
-        "compiling per call / cached render": statistics.median(compiling_to_ours),
-        "cached render, us": statistics.median(ours) * 1e6,
-        "bare compiled template, us": statistics.median(bare) * 1e6,
+        "cached render / bare compiled template": [o.wall / b.wall for o, b in zip(ours, bare, strict=True)],
+        "cached render / bare compiled template, CPU": [o.cpu / b.cpu for o, b in zip(ours, bare, strict=True)],
+        "compiling per call / cached render": [c.wall / o.wall for c, o in zip(compiling, ours, strict=True)],
+        "compiling per call / cached render, CPU": [c.cpu / o.cpu for c, o in zip(compiling, ours, strict=True)],
+        "cached render, us": [o.wall * 1e6 for o in ours],
+        "bare compiled template, us": [b.wall * 1e6 for b in bare],
     }
 
 
@@ -128,7 +130,7 @@ def fill(path: Path) -> None:
     db.close()
 
 
-async def resolving(path: Path, rounds: int) -> dict[str, float]:
+async def resolving(path: Path, rounds: int) -> dict[str, Any]:
     registry = Registry(path, "prompt", max_age_s=3600)
     started = time.perf_counter()
     await registry.view()
@@ -141,7 +143,7 @@ async def resolving(path: Path, rounds: int) -> dict[str, float]:
             version = view.resolve(f"p{i}", f"label{round_ % 10}")
         took.append((time.perf_counter() - started) / 100 * 1e6)
         assert version.version == 50 + round_ % 10
-    return {"resolve a label, us": statistics.median(took), "first look at the file, ms": loaded * 1e3}
+    return {"resolve a label, us": took, "first look at the file, ms": loaded * 1e3}
 
 
 def main() -> None:
@@ -149,7 +151,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    results = rendering(options.rounds)
+    results: dict[str, Any] = rendering(options.rounds)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bench.db"
         fill(path)
@@ -157,7 +159,7 @@ def main() -> None:
     if options.json:
         print(json.dumps(results, indent=2))
         return
-    for name, value in results.items():
+    for name, value in medians(results).items():
         print(f"{name:42} {value:10.2f}")
 
 

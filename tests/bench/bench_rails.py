@@ -20,7 +20,6 @@ import gc
 import itertools
 import json
 import os
-import statistics
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
@@ -31,6 +30,7 @@ os.environ["NEMO_GUARDRAILS_NO_USAGE_STATS"] = "1"
 
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 from langgraph.graph import START, MessagesState, StateGraph
+from repeated import medians
 
 from chainops import Middleware, Pipeline, instrument
 from chainops.calls import ModelResult
@@ -126,12 +126,12 @@ def iorails(folder: Path) -> Callable[[Any], Any]:
     return checked_by(IORails(RailsConfig.from_path(str(folder))))
 
 
-async def compare(work: dict[str, Side], rounds: int, at_once: int, each: int) -> dict[str, dict[str, float]]:
+async def compare(work: dict[str, Side], rounds: int, at_once: int, each: int) -> dict[str, dict[str, list[float]]]:
     took: dict[str, list[tuple[float, float]]] = {name: [] for name in work}
     names = list(work)
     for round_ in range(rounds + 1):
         for name in names[round_ % len(names) :] + names[: round_ % len(names)]:
-            if name == "NeMo LLMRails" and round_ > 3:
+            if name == "NeMo LLMRails" and round_ > 7:
                 continue
             times = 1 if name == "NeMo LLMRails" else each
             gc.collect()  # what the side before left behind is not this one's
@@ -143,31 +143,35 @@ async def compare(work: dict[str, Side], rounds: int, at_once: int, each: int) -
     bare = took["bare"]
     return {
         name: {
-            "wall": statistics.median(mine[0] / b[0] for mine, b in zip(values, bare, strict=False)),
-            "cpu": statistics.median(mine[1] / b[1] for mine, b in zip(values, bare, strict=False)),
-            "ms": statistics.median(mine[0] for mine in values) * 1e3,
+            "wall": [mine[0] / b[0] for mine, b in zip(values, bare, strict=False)],
+            "cpu": [mine[1] / b[1] for mine, b in zip(values, bare, strict=False)],
+            "ms": [mine[0] * 1e3 for mine in values],
         }
         for name, values in took.items()
     }
 
 
-async def checks(folder: Path, with_llmrails: bool) -> dict[str, float]:
+async def checks(folder: Path, with_llmrails: bool) -> dict[str, list[float]]:
     from chainops.middleware.rails.nemo import nemo_rails
 
     text = "How long does delivery take, and what does it cost to send a parcel abroad?"
     pattern, compiled = PatternRail("p", [PATTERN]), nemo_rails(folder)[0]
 
-    async def one(check: Callable[[], Awaitable[Any]], times: int) -> float:
-        began = time.process_time()
-        for _ in range(times):
-            await check()
-        return (time.process_time() - began) / times * 1e6
+    async def one(check: Callable[[], Awaitable[Any]], times: int) -> list[float]:
+        found = []
+        for number in range(8):
+            began = time.process_time()
+            for _ in range(times):
+                await check()
+            if number:
+                found.append((time.process_time() - began) / times * 1e6)
+        return found
 
     found = {
-        "pattern rail, us": await one(lambda: pattern.check(Subject(text, "input")), 5000),
-        "rail of a NeMo folder, us": await one(lambda: compiled.check(Subject(text, "input")), 2000),
+        "pattern rail, us": await one(lambda: pattern.check(Subject(text, "input")), 1000),
+        "rail of a NeMo folder, us": await one(lambda: compiled.check(Subject(text, "input")), 1000),
         "the same with a match, through NeMo, us": await one(
-            lambda: compiled.check(Subject(f"{text} xyzzy", "input")), 500
+            lambda: compiled.check(Subject(f"{text} xyzzy", "input")), 100
         ),
     }
     if with_llmrails:
@@ -176,7 +180,11 @@ async def checks(folder: Path, with_llmrails: bool) -> dict[str, float]:
 
         rails = LLMRails(RailsConfig.from_path(str(folder)))
         asked = [{"role": "user", "content": text}]
-        found["LLMRails, us"] = await one(lambda: rails.check_async(asked, rail_types=[RailType.INPUT]), 30)
+        found["LLMRails, us"] = await one(lambda: rails.check_async(asked, rail_types=[RailType.INPUT]), 15)
+        from nemoguardrails.guardrails.iorails import IORails
+
+        engine = IORails(RailsConfig.from_path(str(folder)))
+        found["IORails, us"] = await one(lambda: engine.check_async(asked, rail_types=[RailType.INPUT]), 30)
     return found
 
 
@@ -190,7 +198,7 @@ class PassOn(Middleware):
         return await call_next(call.replace(emit=emit))
 
 
-async def gate(rounds: int) -> dict[str, float]:
+async def gate(rounds: int) -> dict[str, list[float]]:
     chunks = [
         AIMessageChunk(content=w + " ", id="a") for w in ("the quick brown fox jumps over the lazy dog " * 50).split()
     ]
@@ -209,18 +217,20 @@ async def gate(rounds: int) -> dict[str, float]:
             began = time.process_time()
             await run(model_call("hi", streaming=True))
             took[name].append((time.process_time() - began) / len(chunks) * 1e6)
-    passed, gated = (statistics.median(took[n]) for n in ("passed on", "gate"))
-    return {"a layer that passes on, us per token": passed, "gate, us per token": gated, "more, us": gated - passed}
+    passed, gated = took["passed on"][1:], took["gate"][1:]
+    more = [after - before for before, after in zip(passed, gated, strict=True)]
+    return {"a layer that passes on, us per token": passed, "gate, us per token": gated, "more, us": more}
 
 
-async def jailbreak() -> dict[str, float]:
+async def jailbreak() -> dict[str, list[float]]:
     from chainops.engines.embeddings import embedder
     from chainops.engines.embeddings.place import MODEL, default_place
     from chainops.middleware.rails.jailbreak import Jailbreak
 
     if not (default_place() / MODEL).is_file():
         return {}
-    rail, found = Jailbreak(embedder()), {}
+    rail = Jailbreak(embedder())
+    found: dict[str, list[float]] = {}
     for name, words in (("12 words, ms CPU", 12), ("250 words, ms CPU", 250)):
         took = []
         for _ in range(8):
@@ -228,7 +238,7 @@ async def jailbreak() -> dict[str, float]:
             began = time.process_time()
             await rail.check(Subject(text, "input"))
             took.append((time.process_time() - began) * 1e3)
-        found[name] = statistics.median(took)
+        found[name] = took[1:]
     return found
 
 
@@ -239,7 +249,7 @@ async def main(rounds: int, with_llmrails: bool) -> dict[str, Any]:
         work = sides(folder, with_llmrails)
         return {
             "five nodes, one run": await compare(work, rounds, 1, 10),
-            "five nodes, 100 runs at once": await compare(work, max(3, rounds // 4), 100, 1),
+            "five nodes, 100 runs at once": await compare(work, max(7, rounds // 4), 100, 1),
             "one check": await checks(folder, with_llmrails),
             "stream": await gate(rounds),
             "jailbreak rail": await jailbreak(),
@@ -256,7 +266,7 @@ if __name__ == "__main__":
     if options.json:
         print(json.dumps(figures, indent=2))
     else:
-        for part, rows in figures.items():
+        for part, rows in medians(figures).items():
             print(part)
             for key, value in rows.items():
                 shown = (

@@ -1,6 +1,6 @@
 """What a busy neighbour costs: ``ChatLlama`` with two threads, alone and beside a process that wants a core.
 
-``python tests/bench/bench_threads.py [--size 130MB | --model FILE] [--threads 2] [--rounds 3]``. Each round measures,
+``python tests/bench/bench_threads.py [--size 130MB | --model FILE] [--threads 2] [--rounds 7]``. Each round measures,
 in turn: threads that give way (as shipped) and threads that do not, each alone and beside one busy process. The figures
 are tokens per second beside the neighbour as a share of those of the same round alone. Needs a machine that does
 nothing else, with as many cores as threads.
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -18,10 +17,11 @@ import time
 from pathlib import Path
 
 from random_model import SIZES, write_random_model
+from repeated import medians
 
 from chainops.engines.llama import ChatLlama
 
-SECONDS = 6.0
+SECONDS = 2.5
 
 
 class Fixed:
@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument("--size", choices=sorted(SIZES), default="130MB")
     parser.add_argument("--model", type=Path, help="a model file, in place of --size")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     shares: dict[str, list[float]] = {"giving way": [], "fixed": []}
@@ -83,8 +83,7 @@ def main() -> None:
                 )
         for model in models.values():
             model.close()
-    medians = {name: round(statistics.median(values), 3) for name, values in shares.items()}
-    print(json.dumps(medians) if options.json else f"median share: {medians}")
+    print(json.dumps(shares) if options.json else f"median share: {medians(shares)}")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ import json
 import os
 import signal
 import sqlite3
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -31,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from phoenix_peer import Phoenix
+from repeated import medians, ratios
 from tracer_clients import CLIENTS, HEAD
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -176,8 +176,9 @@ def measure(
         if python is None:
             report[name] = {"not run": f"no environment {name!r}: --peers FOLDER"}
         elif name not in report:
-            medians = {key: statistics.median(row[key] for row in found[name]) for key in found[name][0]}
-            report[name] = medians | {"survived": killed(name, python, servers[name], folder)}
+            report[name] = {key: [row[key] for row in found[name]] for key in found[name][0]} | {
+                "survived": killed(name, python, servers[name], folder)
+            }
 
 
 def main() -> None:
@@ -206,11 +207,11 @@ def main() -> None:
     mine = report["chainops"]
     for row in report.values():
         if "cpu_us" in row:
-            row["cpu / ours"] = row["cpu_us"] / mine["cpu_us"]
+            row["cpu / ours"] = ratios(row["cpu_us"], mine["cpu_us"])
     if options.json:
         print(json.dumps(report))
         return
-    for name, row in report.items():
+    for name, row in medians(report).items():
         shown = "  ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items())
         print(f"{name:14} {shown}")
 

@@ -1,9 +1,9 @@
 """Measure chainops against what else one would use, and draw it: ``make bench``.
 
 ``python tests/bench/report [--only NAME ...] [--quick] [--out bench/report.html] [--markdown FILE] [--peers FOLDER]
-[--no-peers] [--data FOLDER] [--llama-server PROGRAM]``. Each benchmark is a script beside this folder, run several
-times in a process of its own; a figure is the median of its runs, with the quartiles. Peers live in environments of
-their own, which this makes from the package index; one that cannot be made is reported as not run.
+[--no-peers] [--data FOLDER] [--llama-server PROGRAM] [--growth FOLDER]``. Each benchmark is a script beside this
+folder, run in a process of its own; a figure is the median of its repetitions, with the quartiles. Peers live in
+environments of their own, which this makes from the package index; one that cannot be made is reported as not run.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def chosen(only: list[str]) -> list[Bench]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", default=[], help="names, with commas or several times")
-    parser.add_argument("--quick", action="store_true", help="smaller sizes, one run each: under 3 minutes")
+    parser.add_argument("--quick", action="store_true", help="smaller sizes, no peers: under 3 minutes")
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "report.html")
     parser.add_argument("--markdown", type=Path, help="also write the table as Markdown")
     parser.add_argument("--json", type=Path, help="also write every figure as JSON")
@@ -48,23 +48,21 @@ def main() -> None:
     parser.add_argument("--no-peers", action="store_true", help="make no environments")
     parser.add_argument("--data", type=Path, help="labelled questions for some rows; its files are named in plan.py")
     parser.add_argument("--llama-server", type=Path, help="see llama_server.py, which builds it")
+    parser.add_argument(
+        "--growth", type=Path, help="keeps large trace files, up to 10 million spans, which are made once"
+    )
     options = parser.parse_args()
+    if options.growth is not None:
+        options.growth.mkdir(parents=True, exist_ok=True)
+    given = {"data": options.data, "llama-server": options.llama_server, "growth": options.growth}
     benches, began = chosen(options.only), time.monotonic()
     wanted = sorted({peer for bench in benches for peer in bench.peers})
     peers = {} if options.no_peers or options.quick else make_peers(wanted, options.peers)
     results: list[Result] = []
     for number, bench in enumerate(benches, 1):
         sys.stderr.write(f"[{number}/{len(benches)}] {bench.name}: {bench.gain}\n")
-        results.append(
-            run(
-                bench,
-                quick=options.quick,
-                peers=peers,
-                folder=options.peers,
-                data=options.data,
-                server=options.llama_server,
-            )
-        )
+        sys.stderr.flush()
+        results.append(run(bench, quick=options.quick, peers=peers, folder=options.peers, given=given))
         sys.stdout.write(summary(results[-1]))
         sys.stdout.flush()
     machine = describe()

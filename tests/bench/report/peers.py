@@ -12,6 +12,7 @@ PEERS = {
     "langsmith": ["langsmith>=0.4,<1"],
     "mlflow": ["mlflow>=3,<4"],
     "phoenix": ["arize-phoenix>=20,<21"],
+    "langchain_cache": ["langchain-community>=0.4,<1"],
     "litellm": ["litellm>=1.80,<2"],
     "torch": ["sentence-transformers>=5,<7"],
 }

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from figures import COMPRESS, ENGINE, ENGINE_SERVERS, INTERCEPTION, PIPELINE, SEMANTIC_CACHE, TRACERS, Figure
+from figures import (
+    COMPRESS,
+    ENGINE,
+    FOOTPRINT,
+    GROWTH,
+    INTERCEPTION,
+    PIPELINE,
+    SEMANTIC_CACHE,
+    TRACERS,
+    Figure,
+)
 
 
 @dataclass(frozen=True)
@@ -41,28 +51,28 @@ BENCHES = (
         PIPELINE,
         args=("--rounds", "40"),
         quick=("--rounds", "8"),
+        repeat=2,
     ),
     Bench(
         "interception",
         "layers cost less than LangChain's own middleware and callbacks",
-        (
-            Figure("graph > 10 layers", "ten nodes, 10 layers / bare graph", aim=1.05),
-            Figure("graph > a callback handler, async", "ten nodes, a callback handler, async / bare graph"),
-            *INTERCEPTION,
-        ),
+        INTERCEPTION,
         args=("--rounds", "20"),
-        quick=("--rounds", "5"),
+        quick=("--rounds", "7"),
+        repeat=2,
     ),
     Bench(
         "tracer",
         "a span costs microseconds and is on disk 20 ms later",
         (
-            Figure("caller_us_per_span > median", "CPU on the calling thread, per span", "us", 5),
-            Figure("total_cpu_us_per_span > median", "CPU of the process, per span", "us", 15),
-            Figure("durable_ratio_writer > median", "durable rows / raw executemany", "x", 0.6, "higher"),
-            Figure("kill_9 > oldest_lost_ms > worst", "kill -9: oldest span lost", "ms", 25),
+            Figure("caller_us_per_span > all", "CPU on the calling thread, per span", "us", 5),
+            Figure("total_cpu_us_per_span > all", "CPU of the process, per span", "us", 15),
+            Figure("durable_ratio_writer > all", "durable rows / raw executemany", "x", 0.6, "higher"),
+            Figure("durable_ratio_middleware > all", "the same, calls and writer in one process", "x", None, "higher"),
+            Figure("kill_9 > oldest_lost_ms > worst", "kill -9: oldest span lost, worst of seven", "ms", 25),
         ),
-        quick=("--rounds", "1"),
+        quick=("--spans", "5000"),
+        repeat=1,
     ),
     Bench(
         "tracers",
@@ -84,13 +94,54 @@ BENCHES = (
                 "x",
                 10,
                 "higher",
+                ("CPU", "LangGraph's async SqliteCache hit / exact hit at the node > ratio, CPU"),
             ),
-            Figure("bare diskcache get / LRU get > ratio, wall", "bare diskcache get / our LRU", "x", 2, "higher"),
+            Figure(
+                "bare diskcache get / LRU get > ratio, wall",
+                "bare diskcache get / our LRU",
+                "x",
+                2,
+                "higher",
+                ("CPU", "bare diskcache get / LRU get > ratio, CPU"),
+            ),
+            Figure(
+                "bare diskcache get / disk tier get (decoded) > ratio, wall",
+                "bare diskcache get / our disk tier, decoded",
+                "x",
+                None,
+                "higher",
+                ("CPU", "bare diskcache get / disk tier get (decoded) > ratio, CPU"),
+            ),
             Figure("writes > ours on the caller's path, us", "a write, on the caller's path", "us", 20),
+            Figure("writes > ratio, wall", "diskcache set / that write", "x", None, "higher"),
+            Figure(
+                "model call answered from the cache (10 messages) > us", "a model call of ten messages, a hit", "us"
+            ),
             Figure("1,000 equal calls at once > model ran", "1,000 equal calls at once: the model ran", "times", 1),
         ),
         args=("--rounds", "40"),
         quick=("--rounds", "10"),
+        repeat=2,
+    ),
+    Bench(
+        "cache_peer",
+        "a known answer comes sooner than from LangChain's cache",
+        tuple(
+            Figure(f"{path}, wall", label, "x", None, "higher", ("CPU", f"{path}, cpu"))
+            for path, label in (
+                ("lookup / LRU", "LangChain's SQLiteCache, a lookup / our LRU"),
+                ("lookup / disk tier", "LangChain's SQLiteCache, a lookup / our disk tier"),
+                ("model call / model call", "a model call of ten messages, a hit: SQLiteCache / ours"),
+            )
+        )
+        + tuple(
+            Figure(f"{side}, model call, us wall", f"a model call of ten messages, a hit: {side}", "us")
+            for side in ("SQLiteCache", "ours")
+        ),
+        args=("--peer", "{python:langchain_cache}"),
+        quick=None,
+        repeat=1,
+        peers=("langchain_cache",),
     ),
     Bench(
         "semantic_cache",
@@ -105,8 +156,8 @@ BENCHES = (
         "embeddings",
         "vectors without torch",
         (
-            Figure("fp32 > torch / ours > 1", "sentence-transformers on torch / ours, fp32", "x", 3, "higher"),
-            Figure("int8 > torch / ours > 1", "the same / ours, int8", "x", None, "higher"),
+            Figure("fp32 > torch / ours", "sentence-transformers on torch / ours, fp32", "x", 3, "higher"),
+            Figure("int8 > torch / ours", "the same / ours, int8", "x", None, "higher"),
             Figure("fp32 > ms", "a short text, fp32, one thread", "ms"),
             Figure("int8 > ms", "a short text, int8, one thread", "ms"),
         ),
@@ -123,6 +174,8 @@ BENCHES = (
             Figure("0 > at_once", "words that leave at once", "", 1.0, "higher"),
             Figure("1 > us_per_token", "numbers, per token", "us", 5),
         ),
+        quick=("--rounds", "10"),
+        repeat=1,
     ),
     Bench(
         "limits",
@@ -134,17 +187,25 @@ BENCHES = (
             Figure("waiters > aiolimiter > overtakes", "late arrivals that overtake, aiolimiter", ""),
             Figure("waiters > ours > most_in_1_s", "most in one second, limit 200, ours", "", 204),
             Figure("waiters > aiolimiter > most_in_1_s", "most in one second, limit 200, aiolimiter", ""),
-            Figure("layer_us", "a call that need not wait", "us"),
+            Figure("aiolimiter CPU / ours", "aiolimiter's CPU / ours, 1,000 waiters", "x", None, "higher"),
+            Figure("layer_us", "a call that need not wait, CPU", "us", other=("wall", "layer_us, wall")),
         ),
-        args=("--rounds", "1"),
-        quick=("--rounds", "1"),
+        quick=("--rounds", "0"),
+        repeat=1,
+        notes="The thousand waiters take 15 s each time: a quick run leaves them out.",
     ),
     Bench(
         "gateway",
         "routing, retries and limits in front of every call",
         (
             Figure("decision_us, new question", "a decision, new question", "us", 50),
-            Figure("limits + route + retry, us", "limits, route and retry on the good path", "us", 30),
+            Figure(
+                "limits + route + retry, us",
+                "limits, route and retry on the good path",
+                "us",
+                30,
+                other=("wall", "limits + route + retry, us wall"),
+            ),
             Figure("LiteLLM / ours", "LiteLLM's Router, mocked / ours", "x", None, "higher"),
             Figure(
                 "answered in time, 30 % of one deployment failing",
@@ -155,7 +216,8 @@ BENCHES = (
             ),
         ),
         args=("--peer", "{python:litellm}"),
-        quick=("--rounds", "5"),
+        quick=("--rounds", "7"),
+        repeat=1,
         peers=("litellm",),
     ),
     Bench(
@@ -164,10 +226,30 @@ BENCHES = (
         (
             Figure("difference", "4 processes x 1,000 calls: charged less the sum of costs", "", 0),
             Figure("most spent of a hard budget", "most spent of a hard budget of 600,000", "", 600_000),
-            Figure("nothing, 1 at once, us CPU", "a call without layers, CPU", "us"),
-            Figure("cost, 1 at once, us CPU", "with costs, CPU", "us"),
-            Figure("budgets and cost, 1 at once, us CPU", "with costs and budgets, one by one, CPU", "us"),
-            Figure("budgets and cost, 100 at once, us CPU", "with both, 100 at once, CPU", "us"),
+            Figure(
+                "nothing, 1 at once, us CPU",
+                "a call without layers, CPU",
+                "us",
+                other=("wall", "nothing, 1 at once, us wall"),
+            ),
+            Figure(
+                "cost, 1 at once, us CPU",
+                "with costs, CPU",
+                "us",
+                other=("wall", "cost, 1 at once, us wall"),
+            ),
+            Figure(
+                "budgets and cost, 1 at once, us CPU",
+                "with costs and budgets, one by one, CPU",
+                "us",
+                other=("wall", "budgets and cost, 1 at once, us wall"),
+            ),
+            Figure(
+                "budgets and cost, 100 at once, us CPU",
+                "with both, 100 at once, CPU",
+                "us",
+                other=("wall", "budgets and cost, 100 at once, us wall"),
+            ),
         ),
         quick=("--calls", "200"),
         repeat=1,
@@ -176,16 +258,31 @@ BENCHES = (
         "prompts",
         "versions and labels cost nothing per call",
         (
-            Figure("cached render / bare compiled template", "cached render / bare Jinja template", "x", 1.5),
-            Figure("compiling per call / cached render", "compiling per call / cached render", "x", 40, "higher"),
+            Figure(
+                "cached render / bare compiled template",
+                "cached render / bare Jinja template",
+                "x",
+                1.5,
+                other=("CPU", "cached render / bare compiled template, CPU"),
+            ),
+            Figure(
+                "compiling per call / cached render",
+                "compiling per call / cached render",
+                "x",
+                40,
+                "higher",
+                ("CPU", "compiling per call / cached render, CPU"),
+            ),
             Figure("resolve a label, us", "resolving a label", "us", 20),
         ),
+        quick=("--rounds", "60"),
+        repeat=1,
     ),
     Bench(
         "compress",
         "long prompts get shorter and keep the answer",
         COMPRESS,
-        args=("--rounds", "7", "--data={data}/qa/qa_dev.jsonl"),
+        args=("--rounds", "9", "--data={data}/qa/qa_dev.jsonl"),
         quick=None,
         repeat=1,
         notes="The rows on HaluEval need DATA=FOLDER with qa/qa_dev.jsonl.",
@@ -195,7 +292,13 @@ BENCHES = (
         "rails on every node cost what pattern matching costs",
         (
             *(
-                Figure(f"{runs} > {side} > cpu", f"{shown}: {what} / bare graph, CPU", "x", aim)
+                Figure(
+                    f"{runs} > {side} > cpu",
+                    f"{shown}: {what} / bare graph",
+                    "x",
+                    aim,
+                    other=("wall", f"{runs} > {side} > wall"),
+                )
                 for runs, shown, limit in (
                     ("five nodes, one run", "five nodes", 1.25),
                     ("five nodes, 100 runs at once", "100 runs at once", 1.3),
@@ -209,13 +312,14 @@ BENCHES = (
             ),
             Figure("one check > pattern rail, us", "one check, our patterns", "us"),
             Figure("one check > rail of a NeMo folder, us", "one check, a pattern rail of a NeMo folder", "us"),
-            Figure("one check > LLMRails, us", "one check, LLMRails", "us"),
+            Figure("one check > IORails, us", "one check, NeMo's IORails", "us"),
+            Figure("one check > LLMRails, us", "one check, NeMo's LLMRails", "us"),
             Figure("stream > more, us", "stream gate, a token", "us", 5),
             Figure("jailbreak rail > 12 words, ms CPU", "the jailbreak rail on 12 words", "ms"),
             Figure("jailbreak rail > 250 words, ms CPU", "the jailbreak rail on 250 words", "ms"),
         ),
         args=("--rounds", "15"),
-        quick=("--rounds", "3", "--no-llmrails"),
+        quick=("--rounds", "7", "--no-llmrails"),
         repeat=1,
     ),
     Bench(
@@ -230,26 +334,19 @@ BENCHES = (
             Figure("hostile_ratio", "hostile texts, 50 KB / 12.5 KB; linear is 4", "x", 6),
         ),
         args=("--rounds", "60"),
-        quick=("--rounds", "5"),
+        quick=("--rounds", "7"),
+        repeat=1,
     ),
     Bench(
         "engine",
-        "many calls to a local model at once",
+        "many calls to a local model at once: sooner than one after another, or a server beside the process",
         ENGINE,
-        args=("--size", "26MB", "--rounds", "2", "--calls", "1", "8", "32"),
+        args=("--native={llama-server}",),
         quick=None,
         repeat=1,
-        seconds=1800,
-    ),
-    Bench(
-        "engine_servers",
-        "many calls in the process are answered sooner than by a server beside it",
-        ENGINE_SERVERS,
-        script="bench_engine_bars.py",
-        args=("--native={llama-server}", "--python-server", "--sizes", "26MB", "--rounds", "1", "--no-alone"),
-        quick=None,
-        repeat=1,
-        seconds=1800,
+        seconds=1500,
+        notes="The rows of llama-server need LLAMA_SERVER=PROGRAM; python tests/bench/llama_server.py builds one.",
+        script="bench_engine_report.py",
     ),
     Bench(
         "engine_parts",
@@ -265,7 +362,7 @@ BENCHES = (
                 ("batches", "prompts and answers in one batch / in their own", None),
             )
         ),
-        args=("--rounds", "3"),
+        args=("--rounds", "7"),
         quick=None,
         repeat=1,
     ),
@@ -276,6 +373,7 @@ BENCHES = (
             Figure("giving way", "tokens/s beside a busy process / alone", "x", 0.4, "higher"),
             Figure("fixed", "the same with a fixed number of threads", "x", None, "higher"),
         ),
+        args=("--rounds", "7"),
         quick=None,
         repeat=1,
     ),
@@ -286,16 +384,19 @@ BENCHES = (
             Figure("chainops --help > ratio", "chainops --help / a bare Typer program's", "x", 1.5),
             Figure("chainops --version > ratio", "chainops --version / the same", "x", 1.0),
         ),
-        quick=("--rounds", "5"),
+        quick=("--rounds", "7"),
+        repeat=1,
     ),
-    Bench("footprint", "what is installed and loaded", quick=(), repeat=1, plot=""),
+    Bench("footprint", "what is installed and loaded", FOOTPRINT, quick=("--rounds", "7", "--few"), repeat=1),
     Bench(
         "growth",
         "it stays so when there is more",
-        args=("--spans", "1e3,1e4,1e5,1e6"),
+        GROWTH,
+        args=("--folder={growth}",),
         quick=("--quick",),
         repeat=1,
         plot="series",
-        seconds=1200,
+        seconds=2400,
+        notes="10 million spans need GROWTH=FOLDER, which keeps the file of 4 GB; making it takes 8 minutes, once.",
     ),
 )

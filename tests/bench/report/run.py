@@ -7,10 +7,14 @@ import os
 import statistics
 import subprocess
 import sys
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from causes import CAUSES, UNKNOWN
 from peers import PEERS
 from plan import Bench, Figure
 
@@ -20,36 +24,48 @@ ROOT = SCRIPTS.parents[1]
 
 @dataclass(frozen=True)
 class Shown:
-    """A figure with its spread: quartiles over the runs, or the lowest and highest of fewer than four."""
+    """A figure with its spread: quartiles over the repetitions, or the lowest and highest of fewer than four.
+
+    ``other``: the median by the other clock.
+    """
 
     figure: Figure
     low: float
     median: float
     high: float
     runs: int
+    other: float | None = None
 
     @property
     def verdict(self) -> str:
-        """ "met", "missed", "no difference seen" or ""."""
+        """ "met", "missed" or ""."""
         aim = self.figure.aim
-        if aim is not None:
-            ok = self.median <= aim if self.figure.better == "lower" else self.median >= aim
-            return "met" if ok else "missed"
-        if self.figure.unit == "x" and self.runs > 1 and self.low <= 1.0 <= self.high:
-            return "no difference seen"
-        return ""
+        if aim is None:
+            return ""
+        ok = self.median <= aim if self.figure.better == "lower" else self.median >= aim
+        return "met" if ok else "missed"
+
+    @property
+    def no_difference(self) -> bool:
+        """A ratio whose spread is larger than its difference from 1."""
+        return self.figure.unit == "x" and self.runs > 1 and self.high - self.low > abs(self.median - 1)
+
+    @property
+    def why(self) -> str:
+        """Of a miss: its cause, if known."""
+        return CAUSES.get(self.figure.label, UNKNOWN) if self.verdict == "missed" else ""
 
 
 @dataclass
 class Result:
-    """What one benchmark found; ``why``: why it was not run."""
+    """What one benchmark found; ``why``: why it was not run; ``seconds``: how long it took."""
 
     bench: Bench
     shown: list[Shown] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
-    text: str = ""
     series: dict[str, Any] = field(default_factory=dict)
     why: str = ""
+    seconds: float = 0.0
 
 
 def run(
@@ -58,10 +74,9 @@ def run(
     quick: bool,
     peers: dict[str, str],
     folder: Path,
-    data: Path | None = None,
-    server: Path | None = None,
+    given: Mapping[str, Path | None] = MappingProxyType({}),
 ) -> Result:
-    """All runs of one benchmark."""
+    """All runs of one benchmark. ``given``: what stands for "{NAME}" in its arguments."""
     result = Result(bench)
     script = SCRIPTS / (bench.script or f"bench_{bench.name}.py")
     args = bench.quick if quick else bench.args
@@ -69,61 +84,62 @@ def run(
         result.why = "left out of a quick run"
     elif not script.is_file():
         result.why = f"there is no {script.name}"
-    elif "--native={llama-server}" in args and server is None:
-        result.why = "needs llama-server: LLAMA_SERVER=PROGRAM; tests/bench/llama_server.py builds one"
     if result.why:
         return result
     found: list[dict[str, Any]] = []
+    began = time.monotonic()
     for _ in range(1 if quick else bench.repeat):
-        filled = _filled(args or (), peers, folder, data)
-        filled = [arg.replace("{llama-server}", str(server)) for arg in filled]
-        out, result.why = _once(script, filled, bench)
+        out, result.why = _once(script, _filled(args or (), peers, folder, given), bench)
         if result.why:
             return result
-        if not bench.figures and bench.plot != "series":
-            result.text = out.strip()
-            return result
         found.append(json.loads(out[out.index("{") if not out.lstrip().startswith("[") else 0 :]))
+    result.seconds = time.monotonic() - began
     if bench.plot == "series":
-        result.series = found[0]
-        return result
+        result.series = found[0]["series"]
     for figure in bench.figures:
-        values = [value for one in found if (value := pick(one, figure.path)) is not None]
-        if values:
-            result.shown.append(spread(figure, values))
+        if values := picked(found, figure.path):
+            other = picked(found, figure.other[1]) if figure.other else []
+            result.shown.append(spread(figure, values, statistics.median(other) if other else None))
         else:
             result.missing.append(figure.label)
     return result
 
 
-def spread(figure: Figure, values: list[float]) -> Shown:
+def spread(figure: Figure, values: list[float], other: float | None = None) -> Shown:
     """Median and quartiles."""
     low, high = min(values), max(values)
     if len(values) >= 4:
         low, _, high = statistics.quantiles(values, n=4)
-    return Shown(figure, low, statistics.median(values), high, len(values))
+    return Shown(figure, low, statistics.median(values), high, len(values), other)
 
 
-def pick(found: Any, path: str) -> float | None:
-    """The number at a path; None where there is none."""
+def picked(found: list[dict[str, Any]], path: str) -> list[float]:
+    """What the runs found at a path: one number, or one for each repetition."""
+    return [value for one in found for value in pick(one, path)]
+
+
+def pick(found: Any, path: str) -> list[float]:
+    """The numbers at a path; none where there is none."""
     for key in path.split(" > "):
         try:
             found = found[int(key)] if isinstance(found, list) else found[key]
         except (KeyError, IndexError, TypeError, ValueError):
-            return None
-    return float(found) if isinstance(found, int | float) else None
+            return []
+    values = found if isinstance(found, list) else [found]
+    return [float(value) for value in values if isinstance(value, int | float)]
 
 
-def _filled(args: tuple[str, ...], peers: dict[str, str], folder: Path, data: Path | None) -> list[str]:
-    """Arguments with paths in them; "--option={data}/FILE" is left out where that file is not."""
+def _filled(args: tuple[str, ...], peers: dict[str, str], folder: Path, given: Mapping[str, Path | None]) -> list[str]:
+    """Arguments with paths in them; "--option={NAME}/FILE" is left out where that is not there."""
     filled = []
     for arg in args:
         arg = arg.replace("{peers}", str(folder))
         for name in PEERS:
             arg = arg.replace(f"{{python:{name}}}", peers.get(name, ""))
-        if "{data}" in arg:
-            arg = arg.replace("{data}", str(data))
-            if data is None or not Path(arg.partition("=")[2]).is_file():
+        if "{" in arg:
+            for name, path in given.items():
+                arg = arg.replace(f"{{{name}}}", str(path)) if path is not None else arg
+            if "{" in arg or not Path(arg.partition("=")[2]).exists():
                 continue
         filled.append(arg)
     return filled
@@ -131,9 +147,8 @@ def _filled(args: tuple[str, ...], peers: dict[str, str], folder: Path, data: Pa
 
 def _once(script: Path, args: list[str], bench: Bench) -> tuple[str, str]:
     """stdout, and why there is none."""
-    as_json = ["--json"] if bench.figures or bench.plot == "series" else []
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "0"}
-    command = [sys.executable, str(script), *args, *as_json]
+    command = [sys.executable, str(script), *args, "--json"]
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=bench.seconds, check=False, env=environment, cwd=ROOT

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from run import Result, Shown
 
 
@@ -13,29 +15,50 @@ def number(value: float, unit: str) -> str:
     return f"{text} {unit}".strip()
 
 
-def cells(shown: Shown) -> tuple[str, str, str, str]:
-    """Median, spread, aim, verdict."""
-    unit = shown.figure.unit
+@dataclass(frozen=True)
+class Cells:
+    """A figure as words."""
+
+    median: str
+    between: str
+    runs: str
+    other: str
+    aim: str
+    verdict: str
+    remark: str
+
+
+def cells(shown: Shown) -> Cells:
+    """Words for a table."""
+    figure, unit = shown.figure, shown.figure.unit
     wide = shown.runs > 1 and shown.low != shown.high
-    between = f"{number(shown.low, unit)} to {number(shown.high, unit)}" if wide else ""
-    sign = {"lower": "at most", "higher": "at least", "equal": ""}[shown.figure.better]
-    aim = "" if shown.figure.aim is None else f"{sign} {number(shown.figure.aim, unit)}"
-    return number(shown.median, unit), between, aim, shown.verdict
+    sign = {"lower": "at most", "higher": "at least", "equal": ""}[figure.better]
+    return Cells(
+        number(shown.median, unit),
+        f"{number(shown.low, unit)} to {number(shown.high, unit)}" if wide else "",
+        str(shown.runs),
+        f"{figure.other[0]} {number(shown.other, unit)}" if figure.other and shown.other is not None else "",
+        "" if figure.aim is None else f"{sign} {number(figure.aim, unit)}",
+        shown.verdict,
+        "no difference seen" if shown.no_difference else shown.why,
+    )
 
 
 def summary(result: Result) -> str:
     """For the terminal."""
     lines = []
     for shown in result.shown:
-        median, between, aim, verdict = cells(shown)
-        lines.append(f"  {shown.figure.label:64} {median:>12}  {between:24} {aim:18} {verdict}")
+        c = cells(shown)
+        line = (
+            f"  {shown.figure.label:64} {c.median:>12}  {c.between:24} {c.other:14} {c.aim:16} {c.verdict} {c.remark}"
+        )
+        lines.append(line.rstrip())
     lines += [f"  {label:64} {'not run':>12}" for label in result.missing]
     for name, one in result.series.items():
         points = "  ".join(f"{size:g}: {value:.3g}" for size, value in one["points"])
         lines.append(f"  {name:48} {points}  exponent {one['exponent']:.2f}")
     if result.why:
         lines.append(f"  not run: {result.why}")
-    lines += [f"  {line}" for line in result.text.splitlines()]
     return "\n".join(lines) + "\n"
 
 
@@ -47,9 +70,9 @@ def markdown(results: list[Result], machine: dict[str, str]) -> str:
         if result.why:
             parts += [f"Not run: {result.why}.", ""]
         if result.shown or result.missing:
-            parts += ["| figure | median | spread | aim | |", "|---|---|---|---|---|"]
-            parts += [f"| {s.figure.label} | {' | '.join(cells(s))} |" for s in result.shown]
-            parts += [f"| {label} | not run | | | |" for label in result.missing]
+            parts += ["| figure | median | quartiles | of | other clock | aim | |", "|---|---|---|---|---|---|---|"]
+            parts += [f"| {s.figure.label} | {_row(cells(s))} |" for s in result.shown]
+            parts += [f"| {label} | not run | | | | | |" for label in result.missing]
             parts.append("")
         if result.series:
             parts += ["| series | points | exponent |", "|---|---|---|"]
@@ -57,6 +80,9 @@ def markdown(results: list[Result], machine: dict[str, str]) -> str:
                 points = ", ".join(f"{size:g}: {value:.3g}" for size, value in one["points"])
                 parts.append(f"| {name} | {points} | {one['exponent']:.2f} |")
             parts.append("")
-        if result.text:
-            parts += ["```text", result.text, "```", ""]
     return "\n".join(parts)
+
+
+def _row(c: Cells) -> str:
+    verdict = ": ".join(filter(None, (c.verdict, c.remark)))
+    return " | ".join((c.median, c.between, c.runs, c.other, c.aim, verdict))

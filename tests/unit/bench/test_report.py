@@ -15,7 +15,7 @@ REPORT = ROOT / "tests" / "bench" / "report"
 def report(monkeypatch):
     """The report's modules, which import each other by their bare names."""
     monkeypatch.syspath_prepend(str(REPORT))
-    names = ("figures", "plan", "run", "table", "page", "machine", "peers")
+    names = ("figures", "causes", "plan", "run", "table", "page", "machine", "peers")
     yield {name: __import__(name) for name in names}
     for name in names:
         sys.modules.pop(name, None)
@@ -36,8 +36,7 @@ def test_every_benchmark_has_its_script_and_a_name_of_its_own(report):
         ([1.0, 1.06, 1.2], {"aim": 1.05}, "missed"),
         ([12.0], {"aim": 10, "better": "higher"}, "met"),
         ([8.0], {"aim": 10, "better": "higher"}, "missed"),
-        ([0.97, 1.0, 1.02], {}, "no difference seen"),
-        ([1.1, 1.2, 1.3], {}, ""),
+        ([0.97, 1.0, 1.02], {}, ""),
         ([1.0], {}, ""),
     ],
 )
@@ -46,10 +45,41 @@ def test_a_verdict_is_what_the_figures_say(report, values, options, verdict):
     assert shown.verdict == verdict and shown.low <= shown.median <= shown.high
 
 
+@pytest.mark.parametrize(
+    ("values", "unit", "none_seen"),
+    [
+        ([0.97, 1.0, 1.02], "x", True),
+        ([1.1, 1.2, 1.4], "x", True),
+        ([1.1, 1.2, 1.25], "x", False),
+        ([1.0], "x", False),
+        ([0.97, 1.0, 1.02], "us", False),
+    ],
+)
+def test_a_ratio_whose_spread_is_larger_than_its_difference_says_so(report, values, unit, none_seen):
+    shown = report["run"].spread(report["plan"].Figure("x", "a figure", unit), values)
+    assert shown.no_difference is none_seen
+    assert (report["table"].cells(shown).remark == "no difference seen") is none_seen
+
+
+def test_a_miss_names_its_cause_or_says_that_none_is_known(report):
+    figures = [figure for bench in report["plan"].BENCHES for figure in bench.figures]
+    labels = {figure.label for figure in figures if figure.aim is not None}
+    assert sorted(set(report["causes"].CAUSES) - labels) == []
+    for label, said in (("full tracing / bare graph", "SQLite"), ("another", "no cause is known")):
+        shown = report["run"].spread(report["plan"].Figure("x", label, aim=1.0), [1.2, 1.2])
+        assert said in report["table"].cells(shown).remark
+
+
+def test_labels_are_told_apart_within_a_benchmark(report):
+    for bench in report["plan"].BENCHES:
+        labels = [figure.label for figure in bench.figures]
+        assert len(set(labels)) == len(labels), bench.name
+
+
 def test_a_figure_is_picked_by_its_path_and_what_is_missing_is_told(report):
     pick = report["run"].pick
-    assert pick({"a": [{"b": 2}]}, "a > 0 > b") == 2
-    assert pick({"a": None}, "a") is None and pick({}, "a > b") is None and pick([1], "x") is None
+    assert pick({"a": [{"b": 2}]}, "a > 0 > b") == [2] and pick({"a": [1, 2.5]}, "a") == [1, 2.5]
+    assert pick({"a": None}, "a") == [] and pick({}, "a > b") == [] and pick([1], "x") == []
 
 
 def test_the_page_loads_nothing_and_says_what_was_not_run(report):
@@ -78,7 +108,12 @@ def test_one_benchmark_can_be_run_alone(tmp_path):
     assert json.loads(figures.read_text())["figures"]["gate"]["words that leave at once"] == [1.0, 1.0, 1.0]
 
 
-def test_what_needs_a_server_that_was_not_given_is_not_run_and_says_how(report, tmp_path):
-    bench = next(b for b in report["plan"].BENCHES if b.name == "engine_servers")
-    result = report["run"].run(bench, quick=False, peers={}, folder=tmp_path)
-    assert "llama_server.py builds one" in result.why and not result.shown
+def test_what_needs_a_file_that_was_not_given_is_left_out(report, tmp_path):
+    filled, args = report["run"]._filled, ("--native={llama-server}", "--rounds", "7", "--data={data}/qa.jsonl")
+    assert filled(args, {}, tmp_path, {"data": None, "llama-server": None}) == ["--rounds", "7"]
+    (tmp_path / "qa.jsonl").touch()
+    assert filled(args, {}, tmp_path, {"data": tmp_path, "llama-server": tmp_path / "none"}) == [
+        "--rounds",
+        "7",
+        f"--data={tmp_path}/qa.jsonl",
+    ]
