@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-__all__ = ["NO_RECORDER", "Recorder", "SpanHandle"]
+__all__ = ["NO_RECORDER", "Judgement", "Recorder", "SpanHandle"]
+
+
+class Judgement(NamedTuple):
+    """What somebody said about a text in a call, and how long it took.
+
+    Args:
+        name: of the child span. score: name of the score on it. label: what was said, the score's label.
+        began, ended: ``perf_counter_ns``.
+        comment: of the score. attributes: of the span, JSON values.
+    """
+
+    name: str
+    score: str
+    label: str
+    began: int
+    ended: int
+    comment: str = ""
+    attributes: Mapping[str, Any] | None = None
 
 
 class SpanHandle(Protocol):
@@ -18,6 +36,12 @@ class SpanHandle(Protocol):
 
     def result(self, value: Any) -> None:
         """Keep what came of the work as the span's output; where contents are not recorded, nothing."""
+
+    def span(self, name: str, *, input: Any = None) -> AbstractContextManager[SpanHandle]:
+        """Open a child span of kind ``step`` inside this one."""
+
+    def score(self, name: str, value: float | str, *, source: str, comment: str = "") -> None:
+        """Record a judgement on the span, also after it has ended."""
 
 
 class Recorder(Protocol):
@@ -36,6 +60,9 @@ class Recorder(Protocol):
     def score(self, name: str, value: float | str, *, source: str, comment: str = "") -> None:
         """Record a judgement on the call's span. ``source``: ``rule | model | human | monitor``."""
 
+    def judged(self, judgements: Sequence[Judgement]) -> None:
+        """Record judgements that are over: each a child span of kind ``step`` with its score, made by the writer."""
+
     def artifact(self, kind: str, name: str, version: str) -> None:
         """Note that the call used this version (a content hash or number) of an artifact."""
 
@@ -47,6 +74,12 @@ class _NoSpan:
         return None
 
     def result(self, value: Any) -> None:
+        return None
+
+    def span(self, name: str, *, input: Any = None) -> AbstractContextManager[SpanHandle]:
+        return nullcontext(self)
+
+    def score(self, name: str, value: float | str, *, source: str, comment: str = "") -> None:
         return None
 
 
@@ -63,6 +96,9 @@ class _NoRecorder:
         return nullcontext(_NoSpan())
 
     def score(self, name: str, value: float | str, *, source: str, comment: str = "") -> None:
+        return None
+
+    def judged(self, judgements: Sequence[Judgement]) -> None:
         return None
 
     def artifact(self, kind: str, name: str, version: str) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from chainops.cli.rails_measure import run_bench, run_evaluate
 from chainops.cli.rails_trial import run_trial
+from chainops.cli.rails_verdicts import run_verdicts
 from chainops.cli.trace_io import print_json
 from chainops.errors import SetupError
 
@@ -58,6 +59,7 @@ def _named(text: str) -> tuple[str, str]:
 app.command("test")(run_trial)
 app.command("bench")(run_bench)
 app.command("evaluate")(run_evaluate)
+app.command("verdicts")(run_verdicts)
 
 
 @app.command()

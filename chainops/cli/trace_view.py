@@ -153,10 +153,20 @@ def trace_tree(run: RunRow, spans: list[SpanRow], scores: list[ScoreRow], *, con
     todo = [(tree, span) for span in reversed(children.get(None, []))]
     while todo:
         branch, span = todo.pop()
-        here = branch.add(span_line(span))
-        _add_details(here, span, judged.get(span.id, []), content)
+        line, said = span_line(span), judged.get(span.id, [])
+        if span.kind == "step" and len(said) == 1:  # a rail's verdict: one line, not two
+            line.append_text(_verdict(span, said.pop()))
+        here = branch.add(line)
+        _add_details(here, span, said, content)
         todo += [(here, child) for child in reversed(children.get(span.id, []))]
     return Group(about, tree)
+
+
+def _verdict(span: SpanRow, score: ScoreRow) -> Text:
+    value = score.label if score.value is None else f"{score.value:g}"
+    if (decode(span.attributes) or {}).get("remembered"):
+        value = f"{value}, remembered"
+    return Text(f"  {value}  {score.comment}".rstrip(), style="blue")
 
 
 def _add_details(branch: Tree, span: SpanRow, scores: list[ScoreRow], content: bool) -> None:

@@ -9,7 +9,16 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from chainops.store.encode import encode
-from chainops.store.records import ABSENT, Details, Encoded, NoteRecord, RunState, ScoreRecord, SpanRecord
+from chainops.store.records import (
+    ABSENT,
+    Details,
+    Encoded,
+    JudgedRecord,
+    NoteRecord,
+    RunState,
+    ScoreRecord,
+    SpanRecord,
+)
 
 __all__ = ["Batch", "BatchWriter"]
 
@@ -20,6 +29,10 @@ INLINE_BYTES = 4096
 _INSERT_SHORT = (
     "INSERT INTO span (id, run, parent, kind, name, path, attempt, start_ns, end_ns, status, input, input_payload,"
     " input_bytes, output, output_payload, output_bytes) VALUES (" + "?, " * 15 + "?)"
+)
+_INSERT_JUDGED = (
+    "INSERT INTO span (id, run, parent, kind, name, path, attempt, start_ns, end_ns, status, attributes)"
+    " VALUES (?, ?, ?, 'step', ?, ?, ?, ?, ?, ?, ?)"
 )
 _INSERT_FULL = "INSERT INTO span VALUES (" + "?, " * 25 + "?)"
 _UPDATE_SPAN = (
@@ -52,22 +65,23 @@ _STATUS, _END, _SPANS, _ERRORS, _MODELS, _TOOLS, _IN, _OUT, _CACHED, _FIRST_ERRO
 
 
 class Batch:
-    """Items taken from the queue: ended spans, spans to store as open, scores, notes."""
+    """Items taken from the queue: ended spans, spans to store as open, scores, judgements, notes."""
 
-    __slots__ = ("ended", "notes", "opened", "scores")
+    __slots__ = ("ended", "judged", "notes", "opened", "scores")
 
     def __init__(self) -> None:
         self.ended: list[SpanRecord] = []
         self.opened: list[SpanRecord] = []
         self.scores: list[ScoreRecord] = []
+        self.judged: list[JudgedRecord] = []
         self.notes: list[NoteRecord] = []
 
     def __bool__(self) -> bool:
-        return bool(self.ended or self.opened or self.scores or self.notes)
+        return bool(self.ended or self.opened or self.scores or self.judged or self.notes)
 
     def singles(self) -> Iterable[Batch]:
         """The same items, one per batch: to find the one that cannot be stored."""
-        for name in ("opened", "ended", "scores", "notes"):
+        for name in ("opened", "ended", "scores", "judged", "notes"):
             for item in getattr(self, name):
                 single = Batch()
                 getattr(single, name).append(item)
@@ -92,7 +106,7 @@ class BatchWriter:
         """All of ``batch``; the caller begins and commits. Marks nothing as stored: see :meth:`committed`."""
         generation = self.generation
         batch.opened = self._with_parents(batch)
-        self._write_runs(batch.opened, batch.ended)
+        self._write_runs(batch.opened, batch.ended, batch.judged)
         few: list[tuple[Any, ...]] = []
         full = [self._full_row(span, False) for span in batch.opened]
         updates = []
@@ -111,6 +125,8 @@ class BatchWriter:
             self.connection.executemany(_UPDATE_SPAN, updates)
         if batch.scores:
             self.connection.executemany(_INSERT_SCORE, [self._score_row(score) for score in batch.scores])
+        if batch.judged:
+            self._write_judged(batch.judged)
         if batch.notes:
             self.connection.executemany(_UPDATE_NOTES, [(*_notes(n.span), n.span.id) for n in batch.notes])
 
@@ -126,7 +142,7 @@ class BatchWriter:
         generation = self.generation
         found: dict[SpanRecord, None] = {}
         ended = set(batch.ended)
-        for spans in (batch.opened, batch.ended, [item.span for item in batch.scores]):
+        for spans in (batch.opened, batch.ended, [item.span for item in (*batch.scores, *batch.judged)]):
             for span in spans:
                 above = span if spans is not batch.ended else span.parent
                 while above is not None and above.stored != generation and above not in found:
@@ -142,9 +158,11 @@ class BatchWriter:
             span.id = self._next_id
         return span.id
 
-    def _write_runs(self, opened: list[SpanRecord], ended: list[SpanRecord]) -> None:
+    def _write_runs(self, opened: list[SpanRecord], ended: list[SpanRecord], judged: list[JudgedRecord]) -> None:
         generation = self.generation
         sums: dict[RunState, list[Any]] = {}
+        for record in judged:
+            _sum_of(sums, record.span.run)[_SPANS] += len(record.judgements)
         for span in opened:
             _sum_of(sums, span.run)[_SPANS] += 1
         for span in ended:
@@ -261,6 +279,20 @@ class BatchWriter:
                 "INSERT INTO payload (sha256, size, data) VALUES (?, ?, ?) RETURNING id", row
             ).fetchone()
         return None, found[0], size
+
+    def _write_judged(self, records: list[JudgedRecord]) -> None:
+        spans, scores = [], []
+        for record in records:
+            above, run = record.span, record.span.run
+            parent, offset = self._id_of(above), run.start_ns - run.clock
+            for name, score, label, began, ended, comment, attributes in record.judgements:
+                self._next_id += 1
+                status = "blocked" if label == "block" else "ok"
+                place = (self._next_id, run.row, parent, name, above.path, above.attempt)
+                spans.append((*place, offset + began, offset + ended, status, _json(attributes)))
+                scores.append((self._next_id, run.row, score, None, label, "rule", comment, offset + ended))
+        self.connection.executemany(_INSERT_JUDGED, spans)
+        self.connection.executemany(_INSERT_SCORE, scores)
 
     def _score_row(self, score: ScoreRecord) -> Sequence[Any]:
         value = score.value

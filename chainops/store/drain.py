@@ -14,7 +14,7 @@ from chainops.errors import StoreError
 from chainops.store.batch import Batch, BatchWriter
 from chainops.store.file import TraceFile
 from chainops.store.options import WriterOptions
-from chainops.store.records import ScoreRecord, SpanRecord
+from chainops.store.records import JudgedRecord, ScoreRecord, SpanRecord
 from chainops.store.schema import explain
 
 __all__ = ["Drain"]
@@ -126,6 +126,8 @@ class Drain:
                 self._flushing.append(item)
             elif isinstance(item, ScoreRecord):
                 batch.scores.append(item)
+            elif isinstance(item, JudgedRecord):
+                batch.judged.append(item)
             else:
                 batch.notes.append(item)
         now = time.perf_counter_ns()

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from time import perf_counter_ns
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
-__all__ = ["ABSENT", "Details", "Encoded", "NoteRecord", "RunState", "ScoreRecord", "SpanRecord", "Status"]
+from chainops.recorder import Judgement
+
+__all__ = [
+    "ABSENT",
+    "Details",
+    "Encoded",
+    "JudgedRecord",
+    "NoteRecord",
+    "RunState",
+    "ScoreRecord",
+    "SpanRecord",
+    "Status",
+]
 
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 
@@ -148,6 +160,16 @@ class ScoreRecord:
         self.source = source
         self.comment = comment
         self.created_ns = created_ns
+
+
+class JudgedRecord:
+    """Judgements on a span that are over: the writer makes a child span and a score of each."""
+
+    __slots__ = ("judgements", "span")
+
+    def __init__(self, span: SpanRecord, judgements: Sequence[Judgement]) -> None:
+        self.span = span
+        self.judgements = judgements
 
 
 class NoteRecord:

@@ -17,7 +17,7 @@ from pathlib import Path
 from chainops.store.drain import Drain
 from chainops.store.file import TraceFile
 from chainops.store.options import WriterOptions, WriterStats
-from chainops.store.records import ABSENT, NoteRecord, ScoreRecord, SpanRecord
+from chainops.store.records import ABSENT, JudgedRecord, NoteRecord, ScoreRecord, SpanRecord
 
 __all__ = ["Writer", "flush_writers", "shared_writer"]
 
@@ -60,8 +60,8 @@ class Writer(Drain):
             if self._resting or len(self._queue) == self._batch_rows:
                 self._rouse()
 
-    def add(self, record: ScoreRecord | NoteRecord) -> None:
-        """Take a score, or attributes that arrived after their span had ended."""
+    def add(self, record: ScoreRecord | JudgedRecord | NoteRecord) -> None:
+        """Take a score, judgements, or attributes that arrived after their span had ended."""
         if self.closed:
             return
         self._queue.append(record)

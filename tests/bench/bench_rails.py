@@ -7,6 +7,7 @@ side divided by the bare graph of the same round; which side goes first changes 
   patterns on every node (new texts each time, nothing remembered); the same patterns as a NeMo folder, through the
   adapter; and with NeMo's own ``LLMRails.check_async`` and ``IORails.check_async`` before and after each node
 * the same with 100 runs at once
+* the same traced: without rails, and with them, every verdict a span and a score; and the bytes
 * one check: a pattern rail, the adapter's compiled rail, LLMRails, in microseconds
 * the stream gate: microseconds for each token through the layer, against a layer that only passes on
 * the jailbreak rail: milliseconds for a question of 12 words, and of 250
@@ -20,9 +21,11 @@ import gc
 import itertools
 import json
 import os
+import sqlite3
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,8 @@ from repeated import medians
 from chainops import Middleware, Pipeline, instrument
 from chainops.calls import ModelResult
 from chainops.middleware.rails import PatternRail, Rails, Subject
+from chainops.middleware.trace import Trace
+from chainops.store.writer import flush_writers
 from chainops.testing import model_call
 
 NODES = 5
@@ -115,6 +120,29 @@ def sides(folder: Path, with_llmrails: bool) -> dict[str, Side]:
     if with_llmrails:
         found["NeMo IORails"] = runs_of(graph_of(iorails(folder)))
         found["NeMo LLMRails"] = runs_of(graph_of(llmrails(folder)))
+    return found
+
+
+def traced(folder: Path) -> dict[str, Side]:
+    """What it costs to write each verdict down: the same graph traced, without rails and with them."""
+    found: dict[str, Side] = {}
+    ours = Rails([PatternRail("p", [PATTERN], places=["input", "output"])])
+    for name, layers in (("trace alone", []), ("trace and rails", [ours])):
+        layers = [Trace(folder / f"{name}.db"), *layers]
+        found[name] = runs_of(instrument(graph_of(), Pipeline(layers)))
+    return found
+
+
+def sizes(folder: Path) -> dict[str, float]:
+    """Bytes in the trace file for each run of five nodes, and for each verdict."""
+    found = {}
+    for file in sorted(folder.glob("*.db")):
+        flush_writers(file)
+        with closing(sqlite3.connect(file)) as db:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            runs, verdicts = (db.execute(f"SELECT count(*) FROM {t}").fetchone()[0] for t in ("run", "score"))
+        found[f"{file.stem}, bytes per run"] = file.stat().st_size / runs
+        found[f"{file.stem}, verdicts per run"] = verdicts / runs
     return found
 
 
@@ -250,6 +278,8 @@ async def main(rounds: int, with_llmrails: bool) -> dict[str, Any]:
         return {
             "five nodes, one run": await compare(work, rounds, 1, 10),
             "five nodes, 100 runs at once": await compare(work, max(7, rounds // 4), 100, 1),
+            "five nodes, traced": await compare({"bare": work["bare"], **traced(folder)}, rounds, 1, 10),
+            "trace file": sizes(folder),
             "one check": await checks(folder, with_llmrails),
             "stream": await gate(rounds),
             "jailbreak rail": await jailbreak(),

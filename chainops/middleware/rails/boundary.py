@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from chainops.calls import NodeCall, NodeNext
 from chainops.errors import is_control_flow
+from chainops.middleware.rails.asked import inside
 from chainops.middleware.rails.texts import talk_in
 from chainops.middleware.rails.verdict import RailBlocked
+from chainops.recorder import SpanHandle
 
 if TYPE_CHECKING:
     from chainops.middleware.rails.nemo.dialog import Dialog
@@ -45,15 +47,20 @@ async def at_the_boundary(dialog: Dialog, call: NodeCall, call_next: NodeNext, *
 
 
 async def _said(dialog: Dialog, call: NodeCall, talk: tuple[tuple[str, str], ...]) -> str | None:
-    with call.recorder.span("rail dialog", input=talk[-1][1]) as span:
-        try:
+    opened: SpanHandle | None = None
+    label, comment = "block", ""
+    try:
+        with call.recorder.span("rail dialog", input=talk[-1][1]) as span, inside(span):
+            opened = span
             text, asked = await dialog.answer(talk)
-        except Exception as error:
-            if is_control_flow(error):
-                raise
-            reason = "it took too long" if isinstance(error, TimeoutError) else f"{type(error).__name__}: {error}"
-            raise RailBlocked("dialog", reason, "error", place="input", failed=True) from None
-        span.set(decision="allow" if text is None else "block", model_calls=asked)
-    if text is not None:
-        call.recorder.score("rail.dialog", "block", source="rule", comment="the dialog answered")
-    return text
+            label, comment = ("allow", "") if text is None else ("block", "the dialog answered")
+            span.set(place="input", decision=label, model_calls=asked)
+        return text
+    except Exception as error:
+        if is_control_flow(error):
+            raise
+        comment = "it took too long" if isinstance(error, TimeoutError) else f"{type(error).__name__}: {error}"
+        raise RailBlocked("dialog", comment, "error", place="input", failed=True) from None
+    finally:
+        if opened is not None:
+            opened.score("rail.dialog", label, source="rule", comment=comment)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
+from time import perf_counter_ns
+from typing import NamedTuple
 
 from chainops.errors import is_control_flow
+from chainops.middleware.rails.asked import inside
 from chainops.middleware.rails.rail import Rail, Subject
 from chainops.middleware.rails.verdict import Policy, Verdict
-from chainops.recorder import NO_RECORDER
+from chainops.recorder import NO_RECORDER, SpanHandle
 
-__all__ = ["Judge", "Plan", "Ruling", "effect"]
+__all__ = ["Given", "Judge", "Plan", "Ruling", "effect", "label_of"]
 
 WITHHELD = "[withheld: {category}]"
 LONG = 512  # longer texts are remembered by their hash
@@ -35,11 +38,25 @@ class Plan:
         return bool(self.ordered or self.parallel)
 
 
+class Given(NamedTuple):
+    """A verdict of one rail, and when it was asked and answered (``perf_counter_ns``)."""
+
+    rail: Rail
+    verdict: Verdict
+    began: int
+    ended: int
+
+
 @dataclass(slots=True)
 class Ruling:
-    """What follows from all verdicts on one text: the text that may go on, and the strongest consequence."""
+    """What follows from all verdicts on one text: the text that may go on, and the strongest consequence.
+
+    ``given``: every verdict, in order. ``told``: they stand in a trace; from then on the ruling is remembered.
+    """
 
     text: str
+    given: list[Given] = field(default_factory=list)
+    told: bool = False
     found: list[tuple[Rail, Verdict, Policy]] = field(default_factory=list)
     blocked: tuple[Rail, Verdict] | None = None
     ask: tuple[Rail, Verdict] | None = None
@@ -49,7 +66,9 @@ def effect(rail: Rail, verdict: Verdict) -> Policy:
     """What is to be done about a verdict that is not ``allow``."""
     if verdict.failed:
         return "block" if rail.on_error == "block" else "flag"
-    return verdict.policy or rail.policy
+    policy = verdict.policy or rail.policy
+    # a rail that rewrites wants the text rewritten, not refused
+    return "redact" if verdict.decision == "rewrite" and policy == "block" else policy
 
 
 class Judge:
@@ -85,23 +104,28 @@ class Judge:
 
     async def _ruled(self, plan: Plan, subject: Subject) -> Ruling:
         ruling = Ruling(subject.text)
+        given = ruling.given
         for rail in plan.ordered:
+            began = perf_counter_ns()
             verdict = await verdict_of(rail, subject)
+            given.append(Given(rail, verdict, began, perf_counter_ns()))
             if verdict.decision == "allow":
                 continue
             await self._follow(rail, verdict, subject, ruling)
             if ruling.blocked is not None:
                 return ruling
             if ruling.text != subject.text:
-                subject = Subject(ruling.text, subject.place, subject.call, subject.talk, subject.source)
+                subject = replace(subject, text=ruling.text)
         if plan.parallel:
             await self._together(plan.parallel, subject, ruling)
         return ruling
 
     async def _together(self, rails: Sequence[Rail], subject: Subject, ruling: Ruling) -> None:
         """All at once; the first block ends the others."""
+        began = perf_counter_ns()
         if len(rails) == 1:
             verdict = await verdict_of(rails[0], subject)
+            ruling.given.append(Given(rails[0], verdict, began, perf_counter_ns()))
             if verdict.decision != "allow":
                 await self._follow(rails[0], verdict, subject, ruling)
             return
@@ -112,6 +136,7 @@ class Judge:
                 done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                 for task in sorted(done, key=lambda t: rails.index(tasks[t])):
                     verdict = task.result()
+                    ruling.given.append(Given(tasks[task], verdict, began, perf_counter_ns()))
                     if verdict.decision != "allow" and ruling.blocked is None:
                         await self._follow(tasks[task], verdict, subject, ruling)
         finally:
@@ -121,8 +146,6 @@ class Judge:
 
     async def _follow(self, rail: Rail, verdict: Verdict, subject: Subject, ruling: Ruling) -> None:
         policy = effect(rail, verdict)
-        if verdict.decision == "rewrite" and policy == "block" and not verdict.failed:
-            policy = "redact"  # the rail itself wants the text rewritten, not refused
         ruling.found.append((rail, verdict, policy))
         if policy == "block":
             ruling.blocked = (rail, verdict)
@@ -135,26 +158,48 @@ class Judge:
         """The text without what was found; all of it is withheld where the rail would still find something."""
         text = verdict.text
         if text is not None and text != subject.text:
-            again = Subject(text, subject.place, subject.call, subject.talk, subject.source)
+            again = replace(subject, text=text, fresh=False)
             if (await verdict_of(rail, again)).decision == "allow":
                 return text
         return WITHHELD.format(category=verdict.category or rail.name)
 
 
 async def verdict_of(rail: Rail, subject: Subject) -> Verdict:
-    """What ``rail`` says; an error or a timeout is a failed block. Rails that wait get a span of their own."""
+    """What ``rail`` says; an error or a timeout is a failed block. Rails that wait get a span of their own, with its
+    score; the judgements of the others are told to the trace once the ruling is made."""
+    if not rail.waits:
+        return await _said(rail, subject)
     recorder = NO_RECORDER if subject.call is None else subject.call.recorder
+    open_: SpanHandle | None = None
     try:
-        if not rail.waits:
-            return await rail.check(subject)
-        with recorder.span(f"rail {rail.name}", input=subject.text) as span:
+        with recorder.span(f"rail {rail.name}", input=subject.text) as span, inside(span):
+            open_ = span
             async with asyncio.timeout(rail.timeout_s):
                 verdict = await rail.check(subject)
-            span.set(decision=verdict.decision, category=verdict.category, score=verdict.score, **verdict.details)
-            return verdict
-    except TimeoutError:
-        return Verdict("block", "it took too long", "error", failed=True)
+            span.set(place=subject.place, decision=verdict.decision, category=verdict.category, score=verdict.score)
+            span.set(**verdict.details)
     except Exception as error:
-        if is_control_flow(error):
-            raise
-        return Verdict("block", f"{type(error).__name__}: {error}", "error", failed=True)
+        verdict = _broken(error)
+    if open_ is not None and subject.fresh:
+        open_.score(f"rail.{rail.name}", label_of(rail, verdict), source="rule", comment=verdict.reason)
+    return verdict
+
+
+async def _said(rail: Rail, subject: Subject) -> Verdict:
+    try:
+        return await rail.check(subject)
+    except Exception as error:
+        return _broken(error)
+
+
+def _broken(error: Exception) -> Verdict:
+    """Raises control flow again."""
+    if is_control_flow(error):
+        raise error
+    reason = "it took too long" if isinstance(error, TimeoutError) else f"{type(error).__name__}: {error}"
+    return Verdict("block", reason, "error", failed=True)
+
+
+def label_of(rail: Rail, verdict: Verdict) -> str:
+    """``allow``, or what is done about it: the label of the rail's score."""
+    return "allow" if verdict.decision == "allow" else effect(rail, verdict)

@@ -216,7 +216,7 @@ class Rails(Middleware):
 
         async def judge(window: str) -> None:
             assert how.sentences is not None
-            await self._screen.one(call, how.sentences, Subject(window, "output", call, talk), report, fresh=True)
+            await self._screen.one(call, how.sentences, Subject(window, "output", call, talk), report)
 
         stream = how.stream(call.emit, judge)
         try:

@@ -27,6 +27,7 @@ class Subject:
         call: the call at whose boundary it stands; None on the command line.
         talk: the conversation before it, as ``(role, text)`` with roles user, assistant, system, tool.
         source: name of the tool or retriever that it comes from, else "".
+        fresh: it has just been said; False: it stands in the history, and was judged when it was said.
     """
 
     text: str
@@ -34,6 +35,7 @@ class Subject:
     call: Call | None = field(default=None, repr=False)
     talk: tuple[tuple[str, str], ...] = ()
     source: str = ""
+    fresh: bool = True
 
 
 class Rail(ABC):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from time import perf_counter_ns
 from typing import Any
 
 from chainops.calls import Call, ModelResult
 from chainops.middleware.rails.asking import digest_of
-from chainops.middleware.rails.judge import Plan, Ruling
+from chainops.middleware.rails.judge import Given, Ruling, label_of
 from chainops.middleware.rails.rail import Subject
-from chainops.middleware.rails.verdict import Place, RailBlocked
-from chainops.recorder import NO_RECORDER
+from chainops.middleware.rails.verdict import PLACES, Place, RailBlocked
+from chainops.recorder import NO_RECORDER, Judgement
 
 __all__ = ["Report"]
 
@@ -18,21 +19,29 @@ __all__ = ["Report"]
 class Report:
     """Gathers the findings of one call. Texts are never part of it."""
 
-    __slots__ = ("call", "found", "judged")
+    __slots__ = ("call", "found", "recorded")
 
     def __init__(self, call: Call) -> None:
         self.call = call
+        self.recorded = call.recorder is not NO_RECORDER
         self.found: list[dict[str, Any]] | None = None
-        self.judged: dict[str, list[str]] | None = None
 
-    def saw(self, plan: Plan, place: Place) -> None:
-        """Say on the span which rails judged at a place."""
-        if self.call.recorder is not NO_RECORDER and (self.judged is None or place not in self.judged):
-            self.judged = {**(self.judged or {}), place: plan.names}
-            self.call.annotate("rails", judged=self.judged)
+    def saw(self, subject: Subject, ruling: Ruling) -> None:
+        """Tell the trace what each rail said of a text: a span and a score.
 
-    def add(self, ruling: Ruling, subject: Subject, fresh: bool) -> None:
-        """Annotate and score each finding; those in the history are annotated only."""
+        Rails that wait have told it themselves, unless they said it earlier of the same text, and it is remembered.
+        """
+        if not self.recorded:
+            return
+        told, ruling.told = ruling.told, True
+        if subject.fresh:
+            now = perf_counter_ns() if told else 0
+            found = [_judgement(each, subject.place, now) for each in ruling.given if told or not each.rail.waits]
+            if found:
+                self.call.recorder.judged(found)
+
+    def add(self, ruling: Ruling, subject: Subject) -> None:
+        """Annotate each finding."""
         for rail, verdict, policy in ruling.found:
             row: dict[str, Any] = {"rail": rail.name, "place": subject.place, "policy": policy}
             row |= {"category": verdict.category, "reason": verdict.reason}
@@ -40,11 +49,9 @@ class Report:
                 row["score"] = round(verdict.score, 4)
             if verdict.failed:
                 row["failed"] = True
-            if not fresh:
+            if not subject.fresh:
                 row["history"] = True
             self.found = [*(self.found or ()), row]
-            if fresh:
-                self.call.recorder.score(f"rail.{rail.name}", policy, source="rule", comment=verdict.reason)
         self.call.annotate("rails", found=self.found)
 
     def blocked(self, error: RailBlocked) -> None:
@@ -85,3 +92,20 @@ class Report:
         rows = [{k: row[k] for k in ("rail", "place", "policy", "category")} for row in flagged]
         metadata = {**result.message.response_metadata, "rails": rows}
         return result.replace(message=result.message.model_copy(update={"response_metadata": metadata}))
+
+
+def _judgement(given: Given, place: Place, now: int) -> Judgement:
+    """``now``: the verdict is remembered, and costs nothing."""
+    rail, verdict, began, ended = given
+    about: dict[str, Any] = _PLACES[place]
+    if now:
+        began = ended = now
+        about = {**about, "remembered": True}
+    if verdict.decision == "allow":
+        return Judgement(f"rail {rail.name}", f"rail.{rail.name}", "allow", began, ended, "", about)
+    about = {**about, "decision": verdict.decision, "category": verdict.category, "score": verdict.score}
+    label = label_of(rail, verdict)
+    return Judgement(f"rail {rail.name}", f"rail.{rail.name}", label, began, ended, verdict.reason, about)
+
+
+_PLACES: dict[Place, dict[str, Any]] = {place: {"place": place} for place in PLACES}

@@ -58,8 +58,8 @@ class Screen:
             place: Place | None = {"user": "input", "tool": "tool_result"}.get(role)  # type: ignore[assignment]
             if place is not None and text and plans[place]:
                 source = str(getattr(message, "name", None) or "") if role == "tool" else ""
-                subject = Subject(text, place, call, tuple(talk), source)
-                new = await self.one(call, plans[place], subject, report, fresh=i > last)
+                subject = Subject(text, place, call, tuple(talk), source, i > last)
+                new = await self.one(call, plans[place], subject, report)
                 if new is not None:
                     changed[i] = replaced(message, new)
                     text = new
@@ -100,22 +100,21 @@ class Screen:
         refused: dict[tuple[Place, str], RailBlocked],
     ) -> None:
         try:
-            new = await self.one(
-                call, plan, Subject(leaf.text, leaf.place, call, leaf.talk, source), report, fresh=True
-            )
+            new = await self.one(call, plan, Subject(leaf.text, leaf.place, call, leaf.talk, source), report)
         except Refusal as refusal:
             refused[leaf.place, leaf.text] = refusal.error
         else:
             if new is not None:
                 swap[leaf.place, leaf.text] = new
 
-    async def one(self, call: Call, plan: Plan, subject: Subject, report: Report, *, fresh: bool) -> str | None:
+    async def one(self, call: Call, plan: Plan, subject: Subject, report: Report) -> str | None:
         """The text that must stand in place of the subject's, or None when it may stay."""
         ruling = await self.judge.rule(plan, subject)
-        report.saw(plan, subject.place)
+        report.saw(subject, ruling)
         if not ruling.found:
             return None
-        report.add(ruling, subject, fresh)
+        fresh = subject.fresh
+        report.add(ruling, subject)
         if ruling.blocked is not None:
             rail, verdict = ruling.blocked
             if not fresh:
@@ -139,7 +138,7 @@ class Screen:
         if plans["output"]:
             for name, text in texts_of(message).items():
                 try:
-                    new = await self.one(call, plans["output"], Subject(text, "output", call, talk), report, fresh=True)
+                    new = await self.one(call, plans["output"], Subject(text, "output", call, talk), report)
                 except Refusal as refusal:
                     raise Refusal(refusal.error, "output", {}, {}) from None
                 if new is not None:

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from chainops.errors import SetupError
+from chainops.middleware.rails.asked import answer_of
 from chainops.middleware.rails.rail import Rail, Subject
 from chainops.middleware.rails.verdict import Verdict
 
@@ -55,8 +56,7 @@ class SelfCheck(Rail):
         mark = f"=== {secrets.token_hex(4)} ==="
         asked = self.prompt.replace("{mark}", mark).replace("{text}", subject.text)
         began = time.perf_counter()
-        config: Any = {"callbacks": [], "tags": ["nostream"]}
-        said = (await self.model.ainvoke([("human", asked)], config)).text.strip()
+        said = (await answer_of(self.model, [("human", asked)])).text.strip()
         call = {"task": "self_check", "ms": round((time.perf_counter() - began) * 1e3, 1), "answer": said[:200]}
         details = {"model_calls": [call]}
         if _NO.match(said):

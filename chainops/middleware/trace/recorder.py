@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter_ns
 from types import TracebackType
 from typing import Any, Protocol
 
 from chainops.calls import RunContext
+from chainops.recorder import Judgement
 from chainops.store.encode import encode, plain
-from chainops.store.records import ABSENT, EMPTY, Encoded, NoteRecord, RunState, ScoreRecord, SpanRecord
+from chainops.store.records import (
+    ABSENT,
+    EMPTY,
+    Encoded,
+    JudgedRecord,
+    NoteRecord,
+    RunState,
+    ScoreRecord,
+    SpanRecord,
+)
 from chainops.store.writer import Writer
 
 __all__ = ["Mask", "Masking", "Sink", "TraceRun", "TraceSpan", "snapshot"]
@@ -28,8 +38,8 @@ class Sink(Protocol):
     def ended(self, span: SpanRecord) -> None:
         """Take an ended span."""
 
-    def add(self, record: ScoreRecord | NoteRecord) -> None:
-        """Take a score or a late annotation."""
+    def add(self, record: ScoreRecord | JudgedRecord | NoteRecord) -> None:
+        """Take a score, judgements or a late annotation."""
 
 
 def snapshot(value: Any) -> Any:
@@ -149,6 +159,20 @@ class TraceSpan(SpanRecord):
             value = self.run.masking.text(str(value))
         comment = self.run.masking.text(comment)
         self.run.sink.add(ScoreRecord(self, name, value, source, comment, time.time_ns()))
+
+    def judged(self, judgements: Sequence[Judgement]) -> None:
+        """Record judgements that are over: each a child span with its score."""
+        masking = self.run.masking
+        if masking.hook is not None:
+            judgements = [
+                j._replace(
+                    label=masking.text(j.label),
+                    comment=masking.text(j.comment),
+                    attributes=None if j.attributes is None else masking.mapping(j.attributes),
+                )
+                for j in judgements
+            ]
+        self.run.sink.add(JudgedRecord(self, judgements))
 
     def artifact(self, kind: str, name: str, version: str) -> None:
         """Note that the call used this version of an artifact."""

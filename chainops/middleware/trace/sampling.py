@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from chainops.store.records import NoteRecord, ScoreRecord, SpanRecord
+from chainops.store.records import JudgedRecord, NoteRecord, ScoreRecord, SpanRecord
 from chainops.store.writer import Writer
 
 __all__ = ["HeldRun", "is_sampled"]
@@ -59,8 +59,8 @@ class HeldRun:
                 self._keep = True
             self._decide()
 
-    def add(self, record: ScoreRecord | NoteRecord) -> None:
-        """Hold a score or a late annotation."""
+    def add(self, record: ScoreRecord | JudgedRecord | NoteRecord) -> None:
+        """Hold a score, judgements or a late annotation."""
         if not self._decided:
             self._records.append(record)
         elif self._keep:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from pathlib import Path
@@ -109,3 +110,36 @@ def test_test_draws_a_picture(capsys: Any, tmp_path: Path) -> None:
     assert run(capsys, "test", "x.jsonl", "--plot", "x.svg")[0] == 0
     assert "<svg" in (tmp_path / "x.svg").read_text() and "attacks" in (tmp_path / "x.svg").read_text()
     assert run(capsys, "test", "x.jsonl", "--plot", "away/x.svg")[0] == 2
+
+
+async def _three_turns(file: Path) -> None:
+    from chainops import Pipeline
+    from chainops.middleware.rails import DenyList, Rails
+    from chainops.middleware.trace import Trace
+    from chainops.testing import ScriptedModel, model_call
+
+    trace, rails = Trace(file), Rails([DenyList("words", ["xyzzy"], places=["input"])], on_block="refuse")
+    for text in ("hello", "good day", "say xyzzy"):
+        await Pipeline([trace, rails]).around_model(ScriptedModel(["ok"], repeat=True))(model_call(text))
+    trace.close()
+
+
+def test_verdicts_counts_passes_and_blocks_of_each_rail(capsys: Any, tmp_path: Path) -> None:
+    asyncio.run(_three_turns(tmp_path / "t.db"))
+    code, out, _ = run(capsys, "verdicts", "--db", "t.db", "--json")
+    (row,) = json.loads(out)
+    assert (code, row["rail"], row["allow"], row["block"]) == (0, "words", 2, 1)
+    assert row["block_rate"] == pytest.approx(1 / 3) and row["low"] < 1 / 3 < row["high"]
+    code, out, _ = run(capsys, "verdicts", "--db", "t.db", "--by", "hour", "--days", "1")
+    assert code == 0 and "words" in out and "33.3%" in out
+    assert "No rail" in run(capsys, "verdicts", "--db", "t.db", "--rail", "other")[2]
+    assert run(capsys, "verdicts", "--db", "t.db", "--by", "week")[0] == 2
+
+
+def test_trace_show_has_the_verdict_on_the_line_of_its_rail(capsys: Any, tmp_path: Path) -> None:
+    asyncio.run(_three_turns(tmp_path / "t.db"))
+    with pytest.raises(SystemExit):
+        main(["trace", "show", "--db", "t.db"])
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines() if "rail words" in line]
+    assert [line.endswith("allow") for line in lines] == [True, True, False]
+    assert "blocked" in lines[2] and lines[2].endswith("block  1 matches of words")

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
+from chainops.middleware.rails.asked import answer_of
 from chainops.middleware.rails.nemo.engine import engine
 
 if TYPE_CHECKING:
@@ -45,8 +46,7 @@ class ChatModelForNemo:
         """Its answer to ``prompt``, a text or messages."""
         nemo = engine()
         kept = {k: v for k, v in options.items() if k in OPTIONS and v is not None}
-        config: Any = {"callbacks": [], "tags": ["nostream"]}
-        answer = await self.model.ainvoke(_messages(prompt), config, stop=list(stop) if stop else None, **kept)
+        answer = await answer_of(self.model, _messages(prompt), stop=list(stop) if stop else None, **kept)
         usage: Any = answer.usage_metadata or {}
         return nemo.Response(
             content=str(answer.text),
