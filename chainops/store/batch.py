@@ -142,7 +142,8 @@ class BatchWriter:
         generation = self.generation
         found: dict[SpanRecord, None] = {}
         ended = set(batch.ended)
-        for spans in (batch.opened, batch.ended, [item.span for item in (*batch.scores, *batch.judged)]):
+        told = [item.span for item in batch.scores] + [item.span for item in batch.judged]
+        for spans in (batch.opened, batch.ended, told):
             for span in spans:
                 above = span if spans is not batch.ended else span.parent
                 while above is not None and above.stored != generation and above not in found:

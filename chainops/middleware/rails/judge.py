@@ -179,6 +179,8 @@ async def verdict_of(rail: Rail, subject: Subject) -> Verdict:
             span.set(place=subject.place, decision=verdict.decision, category=verdict.category, score=verdict.score)
             span.set(**verdict.details)
     except Exception as error:
+        if is_control_flow(error):
+            raise
         verdict = _broken(error)
     if open_ is not None and subject.fresh:
         open_.score(f"rail.{rail.name}", label_of(rail, verdict), source="rule", comment=verdict.reason)
@@ -189,13 +191,12 @@ async def _said(rail: Rail, subject: Subject) -> Verdict:
     try:
         return await rail.check(subject)
     except Exception as error:
+        if is_control_flow(error):
+            raise
         return _broken(error)
 
 
 def _broken(error: Exception) -> Verdict:
-    """Raises control flow again."""
-    if is_control_flow(error):
-        raise error
     reason = "it took too long" if isinstance(error, TimeoutError) else f"{type(error).__name__}: {error}"
     return Verdict("block", reason, "error", failed=True)
 
