@@ -133,7 +133,7 @@ def traced(folder: Path) -> dict[str, Side]:
     return found
 
 
-def sizes(folder: Path) -> dict[str, float]:
+def sizes(folder: Path) -> dict[str, list[float]]:
     """Bytes in the trace file for each run of five nodes, and for each verdict."""
     found = {}
     for file in sorted(folder.glob("*.db")):
@@ -141,8 +141,8 @@ def sizes(folder: Path) -> dict[str, float]:
         with closing(sqlite3.connect(file)) as db:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             runs, verdicts = (db.execute(f"SELECT count(*) FROM {t}").fetchone()[0] for t in ("run", "score"))
-        found[f"{file.stem}, bytes per run"] = file.stat().st_size / runs
-        found[f"{file.stem}, verdicts per run"] = verdicts / runs
+        found[f"{file.stem}, bytes per run"] = [file.stat().st_size / runs]
+        found[f"{file.stem}, verdicts per run"] = [verdicts / runs]
     return found
 
 
