@@ -1,12 +1,13 @@
 """Many calls at once, as the report shows them: ``ChatLlama`` beside a lock around ``Llama``, and beside servers.
 
-``python tests/bench/bench_engine_report.py [--native PROGRAM] [--rounds 7] [--seconds 540] [--calls 1 8]
-[--json]``. Workloads, sides
-and prompts are those of ``bench_engine.py``, on its model of 26 MB with random weights and one thread each; of the
-layouts the one that the documentation advises for the workload. ``llama-server`` has its own layout and defaults,
-which was not the slower one in any cell that ``bench_engine_bars.py`` measured (that has both, the larger model and the
-tiny one, and takes hours). ``llama_cpp.server`` answers at 1, 8 and 32. Every round has every cell once, sides in turn,
-as many calls as run at once, at least 4; after ``--seconds`` no round is begun; the report says how many there were.
+``python tests/bench/bench_engine_report.py [--native PROGRAM] [--rounds 7] [--seconds 480] [--calls 1 8] [--json]``.
+Workloads, sides and prompts are those of ``bench_engine.py``, on its model of 26 MB with random weights and one thread
+each; of the layouts the one that the documentation advises for the workload, with flash attention, as the servers have
+it; ``Llama`` has its defaults. ``llama-server`` has its own layout and defaults, which was not the slower one in any
+cell that ``bench_engine_bars.py`` measured (that has both, the larger model and the tiny one, and takes hours).
+``llama_cpp.server`` answers at 1, 8 and 32. Every round has every cell once, sides in turn, as many calls as run at
+once, at least 4, and at 32 twice as many; no round is begun that would end after ``--seconds``, and the report says
+how many there were.
 
 *bandwidth*: one stream of the model of 130 MB, one thread, beside what that thread reads of memory in the same minute.
 """
@@ -62,7 +63,8 @@ async def rounds_of(
             chosen = sides_of(calls, workload, sides)
             names = list(chosen)
             turn = names[number % len(names) :] + names[: number % len(names)]
-            batch = prompts(workload, number * 1000 + calls, max(calls, 4))
+            count = 2 * calls if calls == 32 else max(calls, 4)
+            batch = prompts(workload, number * 1000 + calls, count)
             done = {name: await measure(chosen[name], batch, calls, ANSWER[workload]) for name in turn}
             found[calls, workload].append(done)
         print(f"round {number + 1}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
@@ -106,7 +108,7 @@ def main() -> None:
     parser.add_argument("--native", type=Path, metavar="PROGRAM", help="llama-server, see llama_server.py")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--calls", type=int, nargs="+", default=list(LEVELS), help="only these")
-    parser.add_argument("--seconds", type=float, default=540)
+    parser.add_argument("--seconds", type=float, default=480)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     report: dict[str, Any] = {}
@@ -115,10 +117,16 @@ def main() -> None:
         report["bandwidth"] = bandwidth(folder, options.rounds)
         path = write_random_model(folder / "random.gguf", "26MB")
         sides = open_sides(
-            path, 32, layouts=["unified", "partitioned"], servers=[], native=options.native, python_server=True
+            path,
+            32,
+            layouts=["unified", "partitioned"],
+            servers=[],
+            native=options.native,
+            python_server=True,
+            flash=True,
         )
         try:
-            used = {name: side for name, side in sides.items() if name != "native kvu"}
+            used = {name: side for name, side in sides.items() if name not in ("native kvu", "lock flash")}
             cells = [cell for cell in CELLS if cell[0] in options.calls]
             found = asyncio.run(rounds_of(used, cells, options.rounds, options.seconds))
         finally:

@@ -52,6 +52,26 @@ from chainops.gate import Gate, Patterns, Rule
 gate = Gate(Patterns([Rule("key", r"sk-[a-z0-9]{20}"), Rule("card", r"[0-9]{4} [0-9]{4} [0-9]{4} [0-9]{4}")]))
 for _ in range(times): gate.feed(" order")
 """,
+    "a get from the cache's LRU": """
+import time
+from chainops.store.cache import Entry
+from chainops.store.cache.memory import Recent
+recent = Recent(100)
+recent.put(Entry(key="k" * 32, kind="model", node="n", value={"a": "x" * 200}, created=time.time()), 0)
+for _ in range(times): assert recent.get("k" * 32, 0)
+""",
+    "the record of a span": """
+from chainops.store.records import RunState, SpanRecord
+state = RunState("r", "g")
+for _ in range(times): SpanRecord(state, None, "node", "write", "write", 1, {"x": 1})
+""",
+    "a prompt rendered": """
+from chainops.middleware.prompts.compile import compile_prompt
+inputs = {"type": "object", "properties": {"question": {"type": "string"}}}
+messages = [{"role": "user", "template": "Answer {{ question }} kindly."}]
+prompt = compile_prompt("p", {"messages": messages, "inputs": inputs})
+for _ in range(times): prompt.render({"question": "Where is my order?"})
+""",
     "a word's difficulty": """
 from chainops.middleware.route.difficulty import difficulty
 for i in range(times): difficulty("Draft a legal clause for this MOU")

@@ -30,8 +30,8 @@ CAUSES = {
         "the server kept the system prompt in each of its 32 slots from the round before, so nothing is left to share"
     ),
     "16 calls, unique: tokens/s, ours / llama-server": (
-        "the server uses flash attention; ChatLlama does not unless told, because it changes an answer that a test "
-        "holds equal. Without it on both sides: 0.97x; for the rest no cause was found"
+        "3 % is spent outside of llama.cpp; for the rest no cause was found. Larger slices of prompts and larger "
+        "batches made no difference"
     ),
     "1 call: share of CPU outside llama.cpp": (
         "a token of its own takes milliseconds of llama.cpp and 0.25 ms for waking the event loop and reading its "

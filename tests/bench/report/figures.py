@@ -83,19 +83,23 @@ _WORK = {"unique": "unique", "cold": "agent cold", "warm": "agent warm"}
 _CELLS = [(calls, work) for calls in (1, 4, 8, 16, 32) for work in ("unique", "cold")] + [(32, "warm")]
 _TO_LOCK = {(1, "unique"): 0.98, (8, "cold"): 1.5, (32, "cold"): 1.5}
 _TO_SERVER = {(8, "cold"): 2.5, (32, "cold"): 2.5, (32, "warm"): 1.5, (16, "unique"): 0.95}
-_FIRST = {(32, "unique"), (32, "cold")}
+_FIRST = ((32, "unique"), (32, "cold"))
+
+
+def _calls(number: int) -> str:
+    return "1 call" if number == 1 else f"{number} calls"
 
 
 def _tokens(cell: tuple[int, str], side: str, other: str, shown: str, aim: float | None) -> Figure:
     calls, work = cell
     path = f"{calls} {work} > {side} / {other}, tokens_per"
-    label = f"{calls} calls, {_WORK[work]}: tokens/s, {shown}"
+    label = f"{_calls(calls)}, {_WORK[work]}: tokens/s, {shown}"
     return Figure(f"{path}_s", label, "x", aim, "higher", ("CPU", f"{path}_cpu_s"))
 
 
 def _first(cell: tuple[int, str], side: str, other: str, shown: str, aim: float | None) -> Figure:
     calls, work = cell
-    label = f"{calls} calls, {_WORK[work]}: first token after, {shown}"
+    label = f"{_calls(calls)}, {_WORK[work]}: first token after, {shown}"
     return Figure(f"{calls} {work} > {side} / {other}, first_ms", label, "x", aim)
 
 
@@ -107,9 +111,15 @@ ENGINE = (
         for cell in _CELLS
         if cell[0] in (1, 8, 32)
     ),
-    *(_tokens(cell, "ours", "llama-server", "ours / llama-server", _TO_SERVER.get(cell)) for cell in _CELLS),
+    *(_tokens(cell, "ours", "llama-server", "ours / llama-server", aim) for cell, aim in _TO_SERVER.items()),
     *(_first(cell, "ours", "lock", "ours / lock", 0.25 if cell in _FIRST else None) for cell in _CELLS),
-    *(_first(cell, "ours", "llama-server", "ours / llama-server", 1.0 if cell in _FIRST else None) for cell in _CELLS),
+    *(_first(cell, "llama-server", "lock", "llama-server / lock", None) for cell in _CELLS),
+    *(
+        _first(cell, "llama_cpp.server", "lock", "llama_cpp.server / lock", None)
+        for cell in _CELLS
+        if cell[0] in (1, 8, 32)
+    ),
+    *(_first(cell, "ours", "llama-server", "ours / llama-server", 1.0) for cell in _FIRST),
     Figure("1 unique > ours, python_share", "1 call: share of CPU outside llama.cpp", "", 0.03),
     Figure("16 unique > ours, python_share", "16 calls, unique: share of CPU outside llama.cpp", "", 0.03),
     Figure("32 cold > ours, python_share", "32 calls, agent cold: share of CPU outside llama.cpp", "", 0.03),

@@ -28,7 +28,7 @@ class Bench:
         args, quick: arguments of a full and of a quick run; None: not run when quick.
         repeat: runs, each in a process of its own.
         peers: environments that it can use; "{peers}" and "{python:NAME}" in the arguments.
-        plot: what is drawn: "bars" of the figures, or the "series" of the growth script.
+        plot: what is drawn: "bars" of the ratios, the "series" of the growth script, "concurrency", "retention".
     """
 
     name: str
@@ -79,7 +79,7 @@ BENCHES = (
         "a trace without a server costs less than sending spans to one",
         TRACERS,
         args=("--peers", "{peers}", "--rounds", "7"),
-        quick=("--rounds", "2"),
+        quick=None,
         repeat=1,
         peers=("opentelemetry", "langfuse", "langsmith", "mlflow", "phoenix"),
         seconds=900,
@@ -282,6 +282,7 @@ BENCHES = (
         "compress",
         "long prompts get shorter and keep the answer",
         COMPRESS,
+        plot="retention",
         args=("--rounds", "9", "--data={data}/qa/qa_dev.jsonl"),
         quick=None,
         repeat=1,
@@ -346,6 +347,7 @@ BENCHES = (
         repeat=1,
         seconds=1500,
         notes="The rows of llama-server need LLAMA_SERVER=PROGRAM; python tests/bench/llama_server.py builds one.",
+        plot="concurrency",
         script="bench_engine_report.py",
     ),
     Bench(

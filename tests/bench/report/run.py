@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -47,8 +48,10 @@ class Shown:
 
     @property
     def no_difference(self) -> bool:
-        """A ratio whose spread is larger than its difference from 1."""
-        return self.figure.unit == "x" and self.runs > 1 and self.high - self.low > abs(self.median - 1)
+        """A ratio whose spread is larger than its difference from 1, both as factors."""
+        if self.figure.unit != "x" or self.runs < 2 or self.low <= 0:
+            return False
+        return math.log(self.high / self.low) > abs(math.log(self.median))
 
     @property
     def why(self) -> str:

@@ -15,7 +15,7 @@ REPORT = ROOT / "tests" / "bench" / "report"
 def report(monkeypatch):
     """The report's modules, which import each other by their bare names."""
     monkeypatch.syspath_prepend(str(REPORT))
-    names = ("figures", "causes", "plan", "run", "table", "page", "machine", "peers")
+    names = ("figures", "causes", "plan", "run", "table", "plots", "page", "machine", "peers")
     yield {name: __import__(name) for name in names}
     for name in names:
         sys.modules.pop(name, None)
