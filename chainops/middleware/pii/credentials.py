@@ -81,6 +81,7 @@ class Field:
     needs: tuple[str, ...] = ()
     opening = begins = ""
     hints: tuple[str, ...] = ()
+    least = 0
 
     def candidates(self, text: str, start: int) -> Iterator[Candidate]:
         """The whole text."""

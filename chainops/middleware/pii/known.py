@@ -24,6 +24,7 @@ class Known:
     needs: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()
     kind = begins = opening = ""
+    least = 0
 
     def __init__(self, values: Mapping[str, str] | None = None) -> None:
         """``values``: the kind of each."""

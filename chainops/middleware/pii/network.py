@@ -19,6 +19,7 @@ class Email:
     needs: tuple[str, ...] = ("@", "%40")
     opening = begins = ""
     hints: tuple[str, ...] = ()
+    least = 0
     # also as it stands in the query of a URL
     _domain = re.compile(r"[@%](?:(?<=@)|40)(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?![\w])")
     _local = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}")
@@ -69,6 +70,7 @@ NETWORK: tuple[Form, ...] = (
         _public,
         unless=_VERSION,
         begins="",
+        least=4,
     ),
     Pattern(
         "IP_ADDRESS",

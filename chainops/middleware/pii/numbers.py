@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from chainops.middleware.pii import checksums
 from chainops.middleware.pii.finding import Finding
-from chainops.middleware.pii.pattern import CAPITAL, DIGIT, Candidate, Form, Pattern, Scan, words
+from chainops.middleware.pii.pattern import CAPITAL, LETTERED, Candidate, Form, Pattern, Scan, words
 
 __all__ = ["NUMBERS", "Iban"]
 
@@ -81,7 +81,7 @@ def _is_date(value: str) -> bool:
         if 1900 <= year <= 2100:
             try:
                 date(year, month, day)
-            except ValueError:
+            except (ValueError, OverflowError):
                 continue
             return True
     return False
@@ -125,7 +125,8 @@ class Iban:
     kind = "IBAN"
     needs: tuple[str, ...] = ("0",)
     hints: tuple[str, ...] = ()
-    begins = DIGIT
+    begins = LETTERED
+    least = 2
     # of any length: what looks like one waits a little longer than its country asks for
     opening = r"[A-Za-z](?<![^\W_].)[A-Za-z]\d\d(?:[ \r\n-]{0,2}[A-Za-z0-9]){11,29}(?![A-Za-z0-9])"
     _start = re.compile(r"[A-Za-z](?<![^\W_].)[A-Za-z]\d{2}(?=[ \r\n-]{0,2}[A-Za-z0-9])")
@@ -164,9 +165,16 @@ NUMBERS: tuple[Form, ...] = (
         rf"|\d{{3}}{_GAP}\d{{6}}{_GAP}\d{{4,5}}|(?: \d){{12,18}})(?!\d))",
         1.0,
         _card,
+        least=13,
     ),
     # its own form: what follows sixteen digits is more often the three behind the card
-    Pattern("CREDIT_CARD", r"[2-8](?<!\d.)\d{3}(?P<s>[ -])\d{4}(?P=s)\d{4}(?P=s)\d{4}(?P=s)\d{3}(?!\d)", 1.0, _card),
+    Pattern(
+        "CREDIT_CARD",
+        r"[2-8](?<!\d.)\d{3}(?P<s>[ -])\d{4}(?P=s)\d{4}(?P=s)\d{4}(?P=s)\d{3}(?!\d)",
+        1.0,
+        _card,
+        least=19,
+    ),
     Iban(),
     Pattern(
         "AADHAAR",
@@ -175,6 +183,7 @@ NUMBERS: tuple[Form, ...] = (
         r"(?!\d|[ -]\d{4}| \d(?!\d)|[\da-f]{4}))",
         0.95,
         _aadhaar,
+        least=12,
     ),
     Pattern(
         "AADHAAR",
@@ -182,16 +191,19 @@ NUMBERS: tuple[Form, ...] = (
         0.7,
         near=_AADHAAR_WORDS,
         hints=("aad", "uid", "आधार"),
+        least=12,
     ),
-    Pattern("PAN", r"[A-Z](?<![^\W_].)[A-Z]{2}[ABCFGHJLPTK][A-Z]\d{4}[A-Z](?![^\W_])", 0.9, begins=""),
+    Pattern("PAN", r"[A-Z](?<![^\W_].)[A-Z]{2}[ABCFGHJLPTK][A-Z]\d{4}[A-Z](?![^\W_])", 0.9, begins="", least=4),
     Pattern(
         "PAN",
         r"[A-Za-z](?<![^\W_].)[A-Za-z]{2}[abcfghjlptkABCFGHJLPTK][A-Za-z]\d{4}[A-Za-z](?![^\W_])",
         0.8,
         near=_PAN_WORDS,
         needs=("pan", "tax"),
+        begins="",
+        least=4,
     ),
-    Pattern("US_SSN", r"\d(?<![\w.-]\d)\d\d-\d{2}-\d{4}(?![\w-])", 0.9, _ssn, begins=""),
+    Pattern("US_SSN", r"\d(?<![\w.-]\d)\d\d-\d{2}-\d{4}(?![\w-])", 0.9, _ssn, begins="", least=9),
     Pattern(
         "US_SSN",
         r"\d(?<![\w.-]\d)\d\d[ .\r\n-]{0,2}\d{2}[ .\r\n-]{0,2}\d{4}(?![\w-])",
@@ -199,6 +211,7 @@ NUMBERS: tuple[Form, ...] = (
         _ssn,
         near=_SSN_WORDS,
         hints=("ssn", "social", "ss#", "ss #"),
+        least=9,
     ),
     Pattern(
         "PASSPORT",
@@ -206,6 +219,7 @@ NUMBERS: tuple[Form, ...] = (
         0.9,
         near=_PASSPORT,
         hints=_PASSPORT_HINTS,
+        begins="",
     ),
     Pattern(
         "PASSPORT",
@@ -214,12 +228,23 @@ NUMBERS: tuple[Form, ...] = (
         near=_PASSPORT,
         hints=_PASSPORT_HINTS,
         begins=CAPITAL,
+        least=6,
     ),
-    Pattern("PHONE", _INTERNATIONAL, 0.8, _phone),
-    Pattern("PHONE", _WRAPPED, 0.7, _phone, needs=("+",)),
-    Pattern("PHONE", _LONG_PREFIX, 0.8, _phone, unless=_NOT_A_PHONE),
-    Pattern("PHONE", _GROUPED, 0.75, _phone, unless=_NOT_A_PHONE),
-    Pattern("PHONE", _SIGNED, 0.6, _phone, place=_LINE, needs=_LINE_ENDS),
-    Pattern("PHONE", _ANY, 0.6, _phone, near=_PHONE_WORDS, unless=_NOT_A_PHONE, hints=_PHONE_HINTS),
+    Pattern("PHONE", _INTERNATIONAL, 0.8, _phone, begins=LETTERED, least=7),
+    Pattern("PHONE", _WRAPPED, 0.7, _phone, needs=("+",), least=6),
+    Pattern("PHONE", _LONG_PREFIX, 0.8, _phone, unless=_NOT_A_PHONE, begins=LETTERED, least=11),
+    Pattern("PHONE", _GROUPED, 0.75, _phone, unless=_NOT_A_PHONE, begins=LETTERED, least=8),
+    Pattern("PHONE", _SIGNED, 0.6, _phone, place=_LINE, needs=_LINE_ENDS, begins=LETTERED, least=7),
+    Pattern(
+        "PHONE",
+        _ANY,
+        0.6,
+        _phone,
+        near=_PHONE_WORDS,
+        unless=_NOT_A_PHONE,
+        hints=_PHONE_HINTS,
+        begins=LETTERED,
+        least=7,
+    ),
 )
 """The forms of all kinds of numbers."""

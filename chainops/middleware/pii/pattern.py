@@ -18,6 +18,7 @@ __all__ = [
     "CAPITAL",
     "DIGIT",
     "FIRST_WORDS",
+    "LETTERED",
     "UNSURE",
     "WORD",
     "Candidate",
@@ -65,13 +66,14 @@ class Scan:
         final: nothing follows.
     """
 
-    __slots__ = ("_asked", "_places", "digits", "field", "final", "lower", "start", "text")
+    __slots__ = ("_asked", "_places", "count", "digits", "field", "final", "lower", "start", "text")
 
     def __init__(self, text: str, field: str = "", start: int = 0, final: bool = True) -> None:
         self.text, self.field, self.start, self.final = text, field, start, final
         # hints may stand before the start
         self.lower = text[max(0, start - 3 * BEFORE) :].lower()
-        self.digits = _DIGIT.search(text, start) is not None
+        self.count = len(_DIGIT.findall(text, start))
+        self.digits = self.count > 0
         self._asked: dict[re.Pattern[str], int] = {}
         self._places: dict[re.Pattern[str], tuple[list[int], list[int]]] = {}
 
@@ -121,6 +123,12 @@ class Scan:
 _DIGIT = re.compile(r"\d")
 
 DIGIT = r"[\d+(]"
+# what goes on over a blank behind a whole word with a letter in it
+LETTERED = (
+    r"\d(?:(?<=[A-Za-z]{2}\d)\d|[A-Za-z],? |st|nd|rd|th|[ .-]{0,2}(?:ext|x)|[A-Za-z]?,? (?:[^\W\d_a-z]|of|de|la)"
+    r"|[ -]{1,2}(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)"
+    r"| {1,3}(?i:office|work|home|main|direct|desk|private))"
+)
 CAPITAL = r"(?<![A-Za-z])(?:[A-Z]{1,2}|[MDPS][A-Za-z.]{0,5}) |(?:straße|strasse|str\.|gasse|weg|allee|platz) "
 BEING = r"[A-Z](?:(?<=I am .)|(?<=I['’]m .))"
 FIRST_WORDS = (
@@ -144,6 +152,10 @@ class Form(Protocol):
         """A text without all of these, in lower case, holds no such value; "0" stands for any digit."""
 
     @property
+    def least(self) -> int:
+        """A text with fewer digits holds no such value."""
+
+    @property
     def hints(self) -> tuple[str, ...]:
         """A whole text, and its field's name, without any of these holds no such value; empty: no such rule."""
 
@@ -153,8 +165,9 @@ class Form(Protocol):
 
     @property
     def begins(self) -> str:
-        """For streams: a quick pattern, one of :data:`DIGIT`, :data:`CAPITAL`, :data:`WORD`, :data:`BEING`, that every
-        text has in which a candidate of this form goes on over a blank."""
+        """For streams: a quick pattern, one of :data:`DIGIT`, :data:`LETTERED`, :data:`CAPITAL`, :data:`WORD`,
+        :data:`BEING`, that every text has in which a candidate of this form goes on over a blank. Those of the first
+        read only digits and signs between blanks; those of the second go on over words with letters too."""
 
     def candidates(self, text: str, start: int) -> Iterator[Candidate]:
         """Everything from ``start`` on that looks like a value, in order."""
@@ -176,7 +189,7 @@ class Pattern:
         score: of a finding; 1.0 where ``accept`` or a prefix leaves no doubt.
         near: words that must stand at most 64 characters before or 24 after the value, or in the field's name.
         unless: words right before the value (24 characters) that say that it is something else.
-        needs: see :class:`Form`.
+        needs, least: see :class:`Form`.
         hints: in lower case; where a whole text holds none of these, no word of ``near`` is there.
         place: what must be found in the 24 characters before the match; ends with ``\\Z``. So a form can begin where
             its value does, and a stream need not wait for what stands before values.
@@ -195,10 +208,11 @@ class Pattern:
         needs: tuple[str, ...] = ("0",),
         hints: tuple[str, ...] = (),
         begins: str = DIGIT,
+        least: int = 0,
         place: re.Pattern[str] | None = None,
     ) -> None:
         self.kind, self.score, self.accept, self.near, self.unless = kind, score, accept, near, unless
-        self.needs, self.hints, self.place = needs, hints, place
+        self.needs, self.hints, self.place, self.least = needs, hints, place, least
         self.begins, self.opening = begins, form if begins else ""
         self.regex = re.compile(form)
         self._value = self.regex.groupindex.get("v", 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from chainops.middleware.pii.pattern import BEING, CAPITAL, WORD, Form, Pattern, words
+from chainops.middleware.pii.pattern import BEING, CAPITAL, LETTERED, WORD, Form, Pattern, words
 
 __all__ = ["PEOPLE"]
 
@@ -82,9 +82,9 @@ _PLACE = (
 )
 
 PEOPLE: tuple[Form, ...] = (
-    Pattern("DATE_OF_BIRTH", _DATE, 0.85, _is_date, near=_BORN, hints=_BORN_HINTS),
-    Pattern("DATE_OF_BIRTH", _MONTH_FIRST, 0.85, near=_BORN, hints=_BORN_HINTS, begins=WORD),
-    Pattern("ADDRESS", _STREET, 0.7),
+    Pattern("DATE_OF_BIRTH", _DATE, 0.85, _is_date, near=_BORN, hints=_BORN_HINTS, begins=LETTERED, least=4),
+    Pattern("DATE_OF_BIRTH", _MONTH_FIRST, 0.85, near=_BORN, hints=_BORN_HINTS, begins=WORD, least=5),
+    Pattern("ADDRESS", _STREET, 0.7, begins=LETTERED),
     Pattern("ADDRESS", _BOX, 0.85, begins=CAPITAL),
     Pattern("ADDRESS", _GERMAN, 0.7, begins=CAPITAL),
     Pattern("PERSON", _SAID, 0.7, begins=WORD, needs=("name is", "name's", "i am called"), place=_SAID_PLACE),

@@ -62,7 +62,11 @@ class PatternDetector:
         # where a finding ends that stands at a place, and how sure those are: what lies in one of them is not judged
         reach, scores = [0] * len(text), dict[tuple[int, int], float]()
         for form, score in self._surest_first:
-            if not scan.holds(form.needs) or (form.hints and not field and not scan.holds(form.hints)):
+            if (
+                scan.count < form.least
+                or not scan.holds(form.needs)
+                or (form.hints and not field and not scan.holds(form.hints))
+            ):
                 continue
             for _, _, start, end in form.candidates(text, 0):
                 if start == end or reach[start] > end or (reach[start] == end and scores.get((start, end), 0) > score):

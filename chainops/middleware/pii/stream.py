@@ -13,7 +13,18 @@ from chainops.gate.patterns import opener
 from chainops.middleware.pii.finding import Finding, resolve
 from chainops.middleware.pii.fold import fold
 from chainops.middleware.pii.known import Known
-from chainops.middleware.pii.pattern import BEING, CAPITAL, DIGIT, FIRST_WORDS, UNSURE, WORD, Form, Scan
+from chainops.middleware.pii.pattern import (
+    AFTER,
+    BEING,
+    CAPITAL,
+    DIGIT,
+    FIRST_WORDS,
+    LETTERED,
+    UNSURE,
+    WORD,
+    Form,
+    Scan,
+)
 from chainops.middleware.pii.scanner import PatternDetector, Scanner
 
 __all__ = ["PiiWatch", "Replace"]
@@ -24,6 +35,12 @@ Replace = Callable[[str, str], str]
 # small letters and blanks: of these, only the words that begin something need a closer look
 _NOT_PLAIN = re.compile(r"[^a-z \n]")
 _FIRST = frozenset(word[:3] for word in FIRST_WORDS)
+# between the digits of a value
+_DIGITS = frozenset("0123456789+(")
+_NUMERIC = "0123456789 \t\r\n()+,./-"
+_DIGIT = re.compile(DIGIT)
+SHORT, MORE = 24, 16
+"""Characters of digits and signs that wait without a closer look; and that come before the next look at more."""
 _TRIGGER = re.compile(rf"[\d@:=_-]|{CAPITAL}|{WORD}|{BEING}|eyJ|(?i:sg\.|ya29|aiza|(?:aki|asi|agp|aid|aro|abi|acc)a)")
 
 
@@ -49,11 +66,14 @@ class PiiWatch:
     ) -> None:
         self._scanner, self._replace, self._known, self._kept = scanner, replace, known, kept
         self._last: tuple[str, list[Finding]] | None = None
+        # a text of which nothing can leave, from where, until it is how long: no state, each text says it of itself
+        self._waits: tuple[str, int, int] = "", -1, 0
         self.wanted: list[tuple[str, str]] = []
         """Kind and value of what waits."""
         only = scanner.detectors[0] if len(scanner.detectors) == 1 else None
         self._forms: tuple[Form, ...] = only.forms if isinstance(only, PatternDetector) else ()
         self._opens = _openers_of(only) if isinstance(only, PatternDetector) else None
+        self._numbers = any(begins == DIGIT for begins, _, _ in self._opens or ())
 
     def settle(self, text: str, start: int, final: bool) -> tuple[int, Sequence[Edit]]:
         """See :class:`~chainops.gate.Watch`."""
@@ -94,20 +114,35 @@ class PiiWatch:
     def _settle(self, text: str, start: int, final: bool) -> tuple[int, Sequence[Finding]]:
         """The same in a folded text; findings in place of edits."""
         ends = cut = len(text)
-        plain = False
+        plain, until = False, 0
         if not final:
+            begun, since, until = self._waits
+            if start == since and len(text) < until and text.startswith(begun):
+                return start, ()
             cut = max(text.rfind(" ", start), text.rfind("\n", start)) + 1  # the last word may go on
             if cut <= start:
                 return start, ()
+            if (
+                self._numbers
+                and text[start] in _DIGITS
+                and len(text) - start <= SHORT
+                and not text[start:cut].strip(_NUMERIC)
+            ):
+                return start, ()  # as _number would say
             plain, ends = _is_plain(text, start), cut
-            cut = self._ends(text, start, cut, plain)
+            cut, until = self._ends(text, start, cut, plain)
             if cut <= start:
+                if until:
+                    self._waits = text, start, until
                 return start, ()
         # what begins before the cut may say what it is behind it
         triggered = not plain and _TRIGGER.search(text, start, ends) is not None
         if self._known is None and not triggered:
             return cut, ()
-        return self._find(text, start, cut, final, self._forms if triggered else ())
+        cut, found, later = self._find(text, start, cut, final, self._forms if triggered else ())
+        if until or later:
+            self._waits = text, cut, max(until, later)
+        return cut, found
 
     def _edits(self, text: str, cut: int, found: Sequence[Finding], final: bool) -> tuple[int, list[Edit]]:
         edits: list[Edit] = []
@@ -119,12 +154,30 @@ class PiiWatch:
             edits.append(Edit(f.start, f.end, self._replace(f.kind, value)))
         return cut, edits
 
-    def _ends(self, text: str, start: int, cut: int, plain: bool) -> int:
-        """Where something begins that may go on over blanks; ``cut`` where nothing does."""
-        for quick, slow in () if plain else self._opens or ():
-            if quick.search(text, start) and (match := slow.search(text, start, partial=True)):
+    def _ends(self, text: str, start: int, cut: int, plain: bool) -> tuple[int, int]:
+        """Where something begins that may go on over blanks, ``cut`` where nothing does; and how long to wait."""
+        ends, until = cut, 0
+        for begins, quick, slow in () if plain else self._opens or ():
+            if begins == DIGIT:
+                place, until = self._number(text, start, ends, slow)
+                cut = min(cut, place)
+            elif quick.search(text, start) and (match := slow.search(text, start, partial=True)):
                 cut = min(cut, match.start())
-        return cut if self._known is None else self._known.open_at(text, start, cut)
+        return cut if self._known is None else self._known.open_at(text, start, cut), until
+
+    def _number(self, text: str, start: int, cut: int, slow: Any) -> tuple[int, int]:
+        """Where the numbers begin with which the text before its last word ends; and how long to wait."""
+        first = _DIGIT.search(text, start + len(text[start:cut].rstrip(_NUMERIC)), cut)
+        if first is None:
+            return cut, 0
+        place, until = first.start(), 0
+        if len(text) - place > SHORT:  # too long to wait for its end unseen
+            match = slow.search(text, place, partial=True)
+            if match is None or match.start() >= cut:
+                return cut, 0
+            place, until = match.start(), len(text) + MORE
+        # not in the middle of a word
+        return max(start, text.rfind(" ", start, place) + 1, text.rfind("\n", start, place) + 1), until
 
     def _everything(self, text: str) -> list[Finding]:
         if self._last is not None and self._last[0] == text:
@@ -134,12 +187,15 @@ class PiiWatch:
             found = resolve([*found, *self._known.find(text)])
         return found
 
-    def _find(self, text: str, start: int, cut: int, final: bool, forms: Sequence[Form]) -> tuple[int, list[Finding]]:
+    def _find(
+        self, text: str, start: int, cut: int, final: bool, forms: Sequence[Form]
+    ) -> tuple[int, list[Finding], int]:
         scan = Scan(text, "", start, final)
         found: list[Finding] = []
         spans: list[tuple[int, int]] = []
+        until = 0
         for form in forms if self._known is None else (*forms, self._known):
-            if form.needs and not scan.holds(form.needs):
+            if scan.count < form.least or (form.needs and not scan.holds(form.needs)):
                 continue
             for candidate in form.candidates(text, start):
                 if candidate.first >= cut:
@@ -147,6 +203,8 @@ class PiiWatch:
                 spans.append((candidate.first, candidate.last))
                 judged = form.judge(scan, candidate.start, candidate.end) if candidate.last <= cut else UNSURE
                 if judged is UNSURE:
+                    if candidate.last <= cut:  # words behind it decide
+                        until = candidate.end + AFTER
                     cut = candidate.first
                     break
                 if judged is not None and judged.score >= self._scanner.threshold:
@@ -155,7 +213,7 @@ class PiiWatch:
         for first, last in sorted(spans, reverse=True):
             if first < cut < last:
                 cut = first
-        return cut, resolve(f for f in found if f.end <= cut)
+        return cut, resolve(f for f in found if f.end <= cut), until
 
 
 def _is_plain(text: str, start: int) -> bool:
@@ -164,18 +222,20 @@ def _is_plain(text: str, start: int) -> bool:
     return all(word[:3] not in _FIRST for word in text[start:].split())
 
 
-_OPENERS: dict[tuple[str, ...], list[tuple[re.Pattern[str], Any]]] = {}
+_OPENERS: dict[tuple[str, ...], list[tuple[str, re.Pattern[str], Any]]] = {}
 
 
-def _openers_of(detector: PatternDetector) -> list[tuple[re.Pattern[str], Any]]:
+def _openers_of(detector: PatternDetector) -> list[tuple[str, re.Pattern[str], Any]]:
     """A quick look and a thorough one for each way in which candidates begin."""
     if detector.kinds not in _OPENERS:
         openings: dict[str, list[str]] = {}
         for form in detector.forms:
             if form.opening:
                 openings.setdefault(form.begins, []).append(form.opening)
+                if form.begins == LETTERED:
+                    openings.setdefault(DIGIT, []).append(form.opening)
         _OPENERS[detector.kinds] = [
-            (re.compile(begins), opener(_joined(begins, parts))) for begins, parts in openings.items()
+            (begins, re.compile(begins), opener(_joined(begins, parts))) for begins, parts in openings.items()
         ]
     return _OPENERS[detector.kinds]
 
@@ -183,4 +243,4 @@ def _openers_of(detector: PatternDetector) -> list[tuple[re.Pattern[str], Any]]:
 def _joined(begins: str, parts: Sequence[str]) -> str:
     together = "|".join(f"(?:{part})" for part in parts)
     # nothing of this group begins elsewhere: one look instead of one for each
-    return rf"(?=[\d+(]|[A-Za-z]{{1,2}}\d)(?:{together})" if begins == DIGIT else together
+    return rf"(?=[\d+(]|[A-Za-z]{{1,2}}\d)(?:{together})" if begins in (DIGIT, LETTERED) else together

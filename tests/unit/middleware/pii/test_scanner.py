@@ -247,3 +247,7 @@ def test_a_file_of_another_form_is_a_clear_mistake(tmp_path, text):
     with pytest.raises(SetupError) as error:
         read_labelled(file)
     assert error.value.code == "setup.pii_file"
+
+
+def test_a_day_too_large_for_a_computer_is_no_date_and_does_no_harm() -> None:
+    assert [f.kind for f in Scanner().find("phone 1990 1 9999999999")] == ["PHONE"]
