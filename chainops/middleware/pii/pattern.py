@@ -66,14 +66,13 @@ class Scan:
         final: nothing follows.
     """
 
-    __slots__ = ("_asked", "_places", "count", "digits", "field", "final", "lower", "start", "text")
+    __slots__ = ("_asked", "_places", "digits", "field", "final", "lower", "start", "text")
 
     def __init__(self, text: str, field: str = "", start: int = 0, final: bool = True) -> None:
         self.text, self.field, self.start, self.final = text, field, start, final
         # hints may stand before the start
         self.lower = text[max(0, start - 3 * BEFORE) :].lower()
-        self.count = len(_DIGIT.findall(text, start))
-        self.digits = self.count > 0
+        self.digits = _DIGIT.search(text, start) is not None
         self._asked: dict[re.Pattern[str], int] = {}
         self._places: dict[re.Pattern[str], tuple[list[int], list[int]]] = {}
 
@@ -84,6 +83,10 @@ class Scan:
             if self.digits if need == "0" else need in lower:
                 return True
         return False
+
+    def count(self) -> int:
+        """How many digits there are."""
+        return len(_DIGIT.findall(self.text, self.start)) if self.digits else 0
 
     def near(self, pattern: re.Pattern[str], start: int, end: int) -> bool | None:
         """Whether a word stands near ``text[start:end]`` or in the field's name; None: what follows decides."""
