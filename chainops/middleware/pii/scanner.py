@@ -58,12 +58,13 @@ class PatternDetector:
 
     def _find(self, text: str, field: str) -> list[Finding]:
         scan = Scan(text, field)
+        count = scan.count()
         found: list[Finding] = []
         # where a finding ends that stands at a place, and how sure those are: what lies in one of them is not judged
         reach, scores = [0] * len(text), dict[tuple[int, int], float]()
         for form, score in self._surest_first:
             if (
-                scan.count < form.least
+                count < form.least
                 or not scan.holds(form.needs)
                 or (form.hints and not field and not scan.holds(form.hints))
             ):

@@ -191,11 +191,12 @@ class PiiWatch:
         self, text: str, start: int, cut: int, final: bool, forms: Sequence[Form]
     ) -> tuple[int, list[Finding], int]:
         scan = Scan(text, "", start, final)
+        count = scan.count()
         found: list[Finding] = []
         spans: list[tuple[int, int]] = []
         until = 0
         for form in forms if self._known is None else (*forms, self._known):
-            if scan.count < form.least or (form.needs and not scan.holds(form.needs)):
+            if count < form.least or (form.needs and not scan.holds(form.needs)):
                 continue
             for candidate in form.candidates(text, start):
                 if candidate.first >= cut:
