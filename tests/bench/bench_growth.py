@@ -3,8 +3,8 @@
 ``python tests/bench/bench_growth.py [--quick] [--spans 1e3,1e4,1e5,1e6] [--folder DIR] [--json]``
 
 Each series is measured at several sizes; the exponent is the slope of log(time) over log(size): 0 is constant, 1 is
-linear. ``--folder`` keeps the trace files and uses those that are there, so that the one of 10 million spans (some
-minutes) is made once; with it that size is among the others.
+linear. ``--folder`` keeps the larger trace files and uses those that are there, so that the one of 10 million spans
+(some minutes) is made once; with it that size is among the others.
 
 * list, show, totals, search: ``chainops trace``'s reads of a file with so many spans, ten to a run, median of several
 * spans: a graph run that is traced into a file that holds so many spans already
@@ -226,17 +226,19 @@ def exponent(series: Series) -> float:
     return sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys, strict=True)) / sum((x - mean_x) ** 2 for x in xs)
 
 
-def measure(sizes: list[int], folder: Path, quick: bool) -> tuple[dict[str, Series], dict[str, Any]]:
-    """The series, and all repetitions on the largest file."""
+def measure(sizes: list[int], kept: Path, folder: Path, quick: bool) -> tuple[dict[str, Series], dict[str, Any]]:
+    """The series, and all repetitions on the largest file. ``kept``: where files of a million spans and more stay."""
     found: dict[str, Series] = {}
     largest: dict[str, Any] = {}
     for spans in sizes:
-        path = folder / f"trace{spans}.db"
+        path = (kept if spans >= 10**6 else folder) / f"trace{spans}.db"
         if not path.is_file():
-            part = folder / f"making{spans}.db"
+            part = path.with_name(f"making{spans}.db")
             part.unlink(missing_ok=True)
             fill(part, spans)
             part.rename(path)
+        migrate.upgrade(path)  # a kept file may be of an older version, and the runs of the last time are in it
+        index_pending(path)
         largest = {"spans": spans, **reads(path, spans)}
         for name in list(largest)[1:]:
             ms = statistics.median(largest[name])
@@ -267,9 +269,9 @@ def main() -> None:
     usual = "1e3,1e4" if options.quick else "1e3,1e4,1e5,1e6" + (",1e7" if options.folder else "")
     sizes = sorted(int(float(size)) for size in (options.spans or usual).split(","))
     with tempfile.TemporaryDirectory() as temporary:
-        folder = options.folder or Path(temporary)
-        folder.mkdir(parents=True, exist_ok=True)
-        found, largest = measure(sizes, folder, options.quick)
+        kept = options.folder or Path(temporary)
+        kept.mkdir(parents=True, exist_ok=True)
+        found, largest = measure(sizes, kept, Path(temporary), options.quick)
     if options.json:
         series = {name: {"points": points, "exponent": exponent(points)} for name, points in found.items()}
         print(json.dumps({"series": series, "largest": largest}))
