@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import regex
 
@@ -51,40 +51,53 @@ class Patterns:
     def __init__(self, rules: Iterable[Rule], *, timeout_s: float | None = None) -> None:
         self.rules = tuple(rules)
         self.timeout_s = timeout_s
-        self._compiled = tuple((_compile(rule), rule) for rule in self.rules)
-        self._any = [regex.compile(part) for part in _joined([rule.pattern for rule in self.rules])]
-        self._open = [opener(part) for part in _joined([rule.pattern for rule in self.rules])]
+        compiled = [_compile(rule) for rule in self.rules]
+        # by the sign that is in every match, where there is one: what no text has is not looked for
+        signs: dict[str, list[tuple[int, Rule]]] = {}
+        for order, rule in enumerate(self.rules):
+            signs.setdefault(_sign(rule.pattern), []).append((order, rule))
+        self._groups = [
+            (sign, regex.compile(joined).search, [(order, compiled[order], rule.replace) for order, rule in group])
+            for sign, rules in signs.items()
+            for joined, group in _joined(rules)
+        ]
+        self._open = [opener(joined).search for rules in signs.values() for joined, _ in _joined(rules)]
 
     def settle(self, text: str, start: int, final: bool) -> tuple[int, Sequence[Edit]]:
         """See :class:`Watch`."""
         cut = len(text)
         timeout = self.timeout_s if cut - start > SHORT else None
         if not final:
-            for pattern in self._open:
-                if (match := pattern.search(text, start, partial=True, timeout=timeout)) is not None:
-                    cut = min(cut, match.start())
-            if cut == start:
-                return cut, ()
-        for pattern in self._any:
-            if pattern.search(text, start, timeout=timeout) is not None:
-                break
-        else:
+            for search in self._open:
+                if (match := search(text, start, partial=True, timeout=timeout)) is not None:
+                    first = match.start()
+                    if first == start:
+                        return start, ()
+                    if first < cut:
+                        cut = first
+        found: list[_Match] = []
+        for sign, search, rules in self._groups:
+            if (not sign or text.find(sign, start) >= 0) and search(text, start, timeout=timeout) is not None:
+                found += self._find(text, start, rules)
+        if not found:
             return cut, ()
-        found = list(self._find(text, start))
-        for first, last in sorted(((m.start, m.end) for m in found), reverse=True):
-            if first < cut < last:
-                cut = first
-        return cut, _apart(m for m in found if m.end <= cut)
+        for match in sorted(found, reverse=True):
+            if match.start < cut < match.end:
+                cut = match.start
+        return cut, _apart([m for m in found if m.end <= cut])
 
-    def _find(self, text: str, start: int) -> Iterator[_Match]:
-        for order, (pattern, rule) in enumerate(self._compiled):
+    def _find(self, text: str, start: int, rules: Iterable[_Compiled]) -> Iterator[_Match]:
+        for order, pattern, replace in rules:
             for match in pattern.finditer(text, start, timeout=self.timeout_s):
-                if match.end() > match.start():
-                    yield _Match(match.start(), match.end(), order, match[0], rule.replace)
+                first, last = match.span()
+                if last > first:
+                    yield _Match(first, last, order, match[0], replace)
 
 
-@dataclass(frozen=True, slots=True)
-class _Match:
+_Compiled = tuple[int, Any, str | Callable[[str], str]]
+
+
+class _Match(NamedTuple):
     start: int
     end: int
     order: int
@@ -92,10 +105,12 @@ class _Match:
     replace: str | Callable[[str], str]
 
 
-def _apart(found: Iterable[_Match]) -> list[Edit]:
+def _apart(found: list[_Match]) -> list[Edit]:
     edits: list[Edit] = []
     done = 0
-    for match in sorted(found, key=lambda m: (m.start, -m.end, m.order)):
+    if len(found) > 1:
+        found.sort(key=lambda m: (m.start, -m.end, m.order))
+    for match in found:
         if match.end > done:
             replace = match.replace if isinstance(match.replace, str) else match.replace(match.value)
             edits.append(Edit(max(done, match.start), match.end, replace))
@@ -181,6 +196,29 @@ def _unsure_ends(pattern: str) -> str:
     return "".join(out)
 
 
+def _sign(pattern: str) -> str:
+    """A sign that stands in every match, as the ``@`` of an address; empty where none is known."""
+    if _NAMED.search(pattern):
+        return ""
+    found, depth = "", 0
+    for part in _PARTS.finditer(pattern):
+        if part[0] in "()":
+            depth += 1 if part[0] == "(" else -1
+        elif depth == 0:
+            if part[0] == "|":
+                return ""
+            literal = part[0][-1]
+            if literal in _SIGNS and len(part[0]) <= 2 and pattern[part.end() : part.end() + 1] not in ("?", "*", "{"):
+                found = found or literal
+    return found
+
+
+# with signs that stand for no sign in the text
+_NAMED = re.compile(r"\[[:.=]|\\[pPN]|\(\?#")
+# an escaped character, a set, how often, any other character
+_PARTS = re.compile(r"(?s)\\.|\[\^?\]?(?:\\.|[^\\\]])*\]|\{\d*,?\d*\}|.")
+# few, because each kind is searched by itself
+_SIGNS = frozenset("@:=/")
 _LEADING = re.compile(r"^\(\?([aimsu]+)\)")
 _REFUSED = re.compile(r"\\[GKX]|\{[^{}]*<|\(\?[a-zA-Z]*[rVebpx]+[a-zA-Z-]*[:)]|\(\*|\\L<|\(\?R\)|\(\?\d|\(\?&")
 _COUNTED = re.compile(r"\\[1-9]|\\g<\d|\(\?\(")
@@ -211,8 +249,8 @@ def _scoped(pattern: str) -> str:
     return f"(?{flags[1]}:{pattern[flags.end() :]})" if flags else f"(?:{pattern})"
 
 
-def _joined(patterns: Sequence[str]) -> list[str]:
-    """As few patterns as can be: one for all those that do not count their groups."""
-    alone = [_scoped(p) for p in patterns if _COUNTED.search(p)]
-    together = [_scoped(p) for p in patterns if not _COUNTED.search(p)]
-    return ["|".join(together), *alone] if together else alone
+def _joined(rules: Sequence[tuple[int, Rule]]) -> list[tuple[str, list[tuple[int, Rule]]]]:
+    """As few patterns as can be, each with its rules: one for all those that do not count their groups."""
+    together = [pair for pair in rules if not _COUNTED.search(pair[1].pattern)]
+    alone = [(_scoped(pair[1].pattern), [pair]) for pair in rules if pair not in together]
+    return [("|".join(_scoped(rule.pattern) for _, rule in together), together), *alone] if together else alone

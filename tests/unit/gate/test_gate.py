@@ -91,6 +91,30 @@ def test_where_a_word_could_begin_an_address_it_waits_for_the_next_character_onl
     assert [gate.feed(token) for token in ("Write", " to", " ann", " now")] == ["", "Write ", "to ", "ann "]
 
 
+@pytest.mark.parametrize("end", [" ", "\n", ", ", " (", '" ', "; "])
+def test_with_a_rule_on_addresses_a_word_leaves_with_the_very_piece_that_ends_it(end: str) -> None:
+    gate = Gate(Patterns(RULES[name] for name in ("mail", "card", "key")))
+    # behind its word the end stands in the same piece, or comes with the next: neither waits for more
+    assert [gate.feed(f"{word}{end}") for word in ("write", "to", "ann")] == [
+        f"{w}{end}" for w in ("write", "to", "ann")
+    ]
+    assert [gate.feed(piece) for piece in ("now", end, "or", end + "later")] == ["", "now" + end, "", "or" + end]
+
+
+def test_with_a_rule_on_addresses_never_more_than_the_last_word_waits() -> None:
+    gate = Gate(Patterns(RULES[name] for name in ("mail", "card", "key")))
+    for token in ("It", " was", " a", " good", " day", ",", " and", " we", " went", " home", "."):
+        gate.feed(token)
+        assert gate.held <= len(token.strip()) + (token == ".") * len("home")
+
+
+def test_rules_on_numbers_keep_no_ordinary_word_waiting() -> None:
+    numbers = {"phone": r"(?<![\w.])\+?\d(?:[ ./-]?\d){6,14}(?!\d)", "date": r"(?<!\d)\d{1,2}\.\d{1,2}\.\d{4}(?!\d)"}
+    gate = Gate(Patterns([RULES["card"], *(Rule(name, pattern) for name, pattern in numbers.items())]))
+    for token in ("The", " quick", " brown", " dog", " jumps", ",", " and", " the", " year", " was", " nice", "."):
+        assert gate.feed(token) == token
+
+
 def test_numbers_leave_as_soon_as_they_can_be_no_match() -> None:
     gate = Gate(Patterns([RULES["card"]]))
     assert [gate.feed(token) for token in ("in ", "19", "84", " it", " was")] == ["in ", "", "", "1984 it", " was"]

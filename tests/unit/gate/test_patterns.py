@@ -3,9 +3,13 @@ from __future__ import annotations
 import re
 
 import pytest
+import regex
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chainops.errors import SetupError
 from chainops.gate import Patterns, Rule, guard, literals
+from chainops.gate.patterns import _sign
 
 
 @pytest.mark.parametrize("pattern", ["a*", "(", r"\Ga", "(?r)abc", "(?:cat){e<=1}", "(*FAIL)", r"\X", "(?x) a b"])
@@ -48,3 +52,43 @@ def test_a_list_without_words_is_a_mistake() -> None:
 
 def test_without_rules_everything_passes() -> None:
     assert guard(Patterns([]), "anything") == "anything"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "sign"),
+    [
+        (r"[\w.+-]{1,64}@(?:[\w-]{1,63}\.){1,8}[a-z]{2,24}", "@"),
+        (r"(?<![^\W_])key=\w{3,9}", "="),
+        (r"a{1,3}b", ""),  # the comma says how often
+        (r"a=?b@*c", ""),
+        (r"a@{0,2}b", ""),
+        (r"(?:a@b)?c", ""),
+        (r"a@b|c", ""),
+        (r"(?:a|b)\@c", "@"),
+        (r"[]@]x", ""),
+        (r"[^]@]x", ""),
+        (r"[a\]@]x", ""),
+        (r"\[@x\]", "@"),
+        (r"(?i)straße: \S{1,9}", ":"),
+        (r"a{@b", "@"),
+        (r"[[:alpha:]@]a", ""),
+        (r"\p{Script=Latin}{1,9}", ""),
+    ],
+)
+def test_a_sign_is_looked_for_only_where_no_match_is_without_it(pattern: str, sign: str) -> None:
+    assert _sign(pattern) == sign
+
+
+ATOMS = ["a", "@", "\\@", "[@a]", "[]@]", "(a|@)", "(?:@)", "|", "?", "*", "{0,1}", "b="]
+
+
+@given(st.lists(st.sampled_from(ATOMS), max_size=8))
+def test_every_match_has_the_sign_of_its_pattern(parts: list[str]) -> None:
+    pattern = "".join(parts)
+    try:
+        compiled = regex.compile(pattern)
+    except regex.error:
+        return
+    sign = _sign(pattern)
+    for match in compiled.finditer("a@b=aab@@ba=b=a @ b"):
+        assert sign in match[0]

@@ -164,6 +164,42 @@ def test_ordinary_words_wait_for_their_end_only() -> None:
     assert gate.close() == "home."
 
 
+def test_an_ordinary_word_leaves_with_the_very_piece_that_brings_the_blank_behind_it() -> None:
+    gate = Gate(WATCH)
+    words = "it was a good day and we went home".split()
+    assert [gate.feed(word + " ") for word in words] == [word + " " for word in words]
+    gate = Gate(WATCH)
+    for word in words:
+        gate.feed(" " + word)
+        assert gate.held == len(word)
+
+
+def test_numbers_between_them_keep_no_ordinary_word_waiting_beyond_its_end() -> None:
+    gate, come = Gate(WATCH), ""
+    for piece in (
+        "in",
+        " 19",
+        "84",
+        " we",
+        " had",
+        " 3",
+        ".",
+        "50",
+        " of",
+        " it",
+        " and",
+        " 12",
+        ",",
+        "000",
+        " went",
+        " home",
+    ):
+        come += piece
+        gate.feed(piece)
+        assert re.findall("[a-z]+", come[len(come) - gate.held :]) == re.findall("[a-z]+$", come)
+    assert gate.feed(" at 7 ") == "home at "
+
+
 @pytest.mark.parametrize(
     "text",
     [
