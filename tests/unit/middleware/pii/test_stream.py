@@ -166,7 +166,7 @@ def test_ordinary_words_wait_for_their_end_only() -> None:
 
 def test_an_ordinary_word_leaves_with_the_very_piece_that_brings_the_blank_behind_it() -> None:
     gate = Gate(WATCH)
-    words = "it was a good day and we went home".split()
+    words = ["it", "was", "a", "good", "day", "and", "we", "went", "home"]
     assert [gate.feed(word + " ") for word in words] == [word + " " for word in words]
     gate = Gate(WATCH)
     for word in words:
