@@ -1,7 +1,8 @@
 """What compression keeps, and what it costs: retention of answers, throughput, overhead, end to end on a local model.
 
-``python tests/bench/bench_compress.py [--data questions.jsonl] [--model FILE.gguf] [--rounds 7] [--meaning] [--json]``.
-Without ``--model`` one with random weights is made (27 MB): what it says is noise, how long it reads is real.
+``python tests/bench/bench_compress.py [--data questions.jsonl] [--model FILE.gguf] [--rounds 7] [--meaning]
+[--no-styles] [--json]``. Without ``--model`` one with random weights is made (27 MB): what it says is noise, how long
+it reads is real.
 
 * retention: share of questions of which a sentence with the answer is left, word for word, beside five other methods;
   on made questions in eleven forms, and on those of ``--data``
@@ -43,11 +44,11 @@ def fresh_count() -> Any:
     return Counts(TableCounter("o200k")).text
 
 
-def retention(data: Path | None, meaning: bool) -> dict[str, Any]:
+def retention(data: Path | None, meaning: bool, forms: bool) -> dict[str, Any]:
     from chainops.engines.embeddings import embedder
 
     found: dict[str, Any] = {}
-    styles = {style: styled(style, 60) for style in STYLES}
+    styles = {style: styled(style, 60) for style in STYLES if forms}
     for name, questions in {"made": made(200), **({"data": read(data)} if data else {}), **styles}.items():
         judge = embedder() if meaning else None
         rows = asyncio.run(measure(questions, methods(judge), (0.2, 0.1), fresh_count()))
@@ -153,9 +154,10 @@ def main() -> None:
     parser.add_argument("--model", type=Path)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--meaning", action="store_true")
+    parser.add_argument("--no-styles", action="store_true", help="made questions in their plain form only")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    results: dict[str, Any] = retention(options.data, options.meaning)
+    results: dict[str, Any] = retention(options.data, options.meaning, not options.no_styles)
     figures: dict[str, Any] = throughput(options.rounds) | asyncio.run(overhead(options.rounds))
     with tempfile.TemporaryDirectory() as folder:
         path = options.model or write_random_model(Path(folder) / "random.gguf", "26MB")

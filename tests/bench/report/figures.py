@@ -109,7 +109,7 @@ ENGINE = (
     *(
         _tokens(cell, "llama_cpp.server", "lock", "llama_cpp.server / lock", None)
         for cell in _CELLS
-        if cell[0] in (1, 8, 32)
+        if cell[0] in (1, 8) or cell == (32, "cold")
     ),
     *(_tokens(cell, "ours", "llama-server", "ours / llama-server", aim) for cell, aim in _TO_SERVER.items()),
     *(_first(cell, "ours", "lock", "ours / lock", 0.25 if cell in _FIRST else None) for cell in _CELLS),
@@ -117,7 +117,7 @@ ENGINE = (
     *(
         _first(cell, "llama_cpp.server", "lock", "llama_cpp.server / lock", None)
         for cell in _CELLS
-        if cell[0] in (1, 8, 32)
+        if cell[0] in (1, 8) or cell == (32, "cold")
     ),
     *(_first(cell, "ours", "llama-server", "ours / llama-server", 1.0) for cell in _FIRST),
     Figure("1 unique > ours, python_share", "1 call: share of CPU outside llama.cpp", "", 0.03),

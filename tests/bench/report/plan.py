@@ -26,7 +26,6 @@ class Bench:
         gain: what a user has of it.
         figures: what is shown; none: the script's own text.
         args, quick: arguments of a full and of a quick run; None: not run when quick.
-        repeat: runs, each in a process of its own.
         peers: environments that it can use; "{peers}" and "{python:NAME}" in the arguments.
         plot: what is drawn: "bars" of the ratios, the "series" of the growth script, "concurrency", "retention".
     """
@@ -37,7 +36,6 @@ class Bench:
     script: str = ""
     args: tuple[str, ...] = ()
     quick: tuple[str, ...] | None = ()
-    repeat: int = 3
     peers: tuple[str, ...] = ()
     plot: str = "bars"
     seconds: int = 600
@@ -51,7 +49,6 @@ BENCHES = (
         PIPELINE,
         args=("--rounds", "40"),
         quick=("--rounds", "8"),
-        repeat=2,
     ),
     Bench(
         "interception",
@@ -59,7 +56,6 @@ BENCHES = (
         INTERCEPTION,
         args=("--rounds", "20"),
         quick=("--rounds", "7"),
-        repeat=2,
     ),
     Bench(
         "tracer",
@@ -72,7 +68,6 @@ BENCHES = (
             Figure("kill_9 > oldest_lost_ms > worst", "kill -9: oldest span lost, worst of seven", "ms", 25),
         ),
         quick=("--spans", "5000"),
-        repeat=1,
     ),
     Bench(
         "tracers",
@@ -80,7 +75,6 @@ BENCHES = (
         TRACERS,
         args=("--peers", "{peers}", "--rounds", "7"),
         quick=None,
-        repeat=1,
         peers=("opentelemetry", "langfuse", "langsmith", "mlflow", "phoenix"),
         seconds=900,
     ),
@@ -121,7 +115,6 @@ BENCHES = (
         ),
         args=("--rounds", "40"),
         quick=("--rounds", "10"),
-        repeat=2,
     ),
     Bench(
         "cache_peer",
@@ -140,7 +133,6 @@ BENCHES = (
         ),
         args=("--peer", "{python:langchain_cache}"),
         quick=None,
-        repeat=1,
         peers=("langchain_cache",),
     ),
     Bench(
@@ -149,7 +141,6 @@ BENCHES = (
         SEMANTIC_CACHE,
         args=("--questions={data}/banking77/train.csv",),
         quick=(),
-        repeat=1,
         notes="The rows on labelled questions need DATA=FOLDER with banking77/train.csv.",
     ),
     Bench(
@@ -163,7 +154,6 @@ BENCHES = (
         ),
         args=("--peer={python:torch}",),
         quick=(),
-        repeat=1,
         peers=("torch",),
     ),
     Bench(
@@ -175,7 +165,6 @@ BENCHES = (
             Figure("1 > us_per_token", "numbers, per token", "us", 5),
         ),
         quick=("--rounds", "10"),
-        repeat=1,
     ),
     Bench(
         "limits",
@@ -191,7 +180,6 @@ BENCHES = (
             Figure("layer_us", "a call that need not wait, CPU", "us", other=("wall", "layer_us, wall")),
         ),
         quick=("--rounds", "0"),
-        repeat=1,
         notes="The thousand waiters take 15 s each time: a quick run leaves them out.",
     ),
     Bench(
@@ -217,7 +205,6 @@ BENCHES = (
         ),
         args=("--peer", "{python:litellm}"),
         quick=("--rounds", "7"),
-        repeat=1,
         peers=("litellm",),
     ),
     Bench(
@@ -252,7 +239,6 @@ BENCHES = (
             ),
         ),
         quick=("--calls", "200"),
-        repeat=1,
     ),
     Bench(
         "prompts",
@@ -276,16 +262,14 @@ BENCHES = (
             Figure("resolve a label, us", "resolving a label", "us", 20),
         ),
         quick=("--rounds", "60"),
-        repeat=1,
     ),
     Bench(
         "compress",
         "long prompts get shorter and keep the answer",
         COMPRESS,
         plot="retention",
-        args=("--rounds", "9", "--data={data}/qa/qa_dev.jsonl"),
+        args=("--rounds", "7", "--no-styles", "--data={data}/qa/qa_dev.jsonl"),
         quick=None,
-        repeat=1,
         notes="The rows on HaluEval need DATA=FOLDER with qa/qa_dev.jsonl.",
     ),
     Bench(
@@ -321,7 +305,6 @@ BENCHES = (
         ),
         args=("--rounds", "15"),
         quick=("--rounds", "7", "--no-llmrails"),
-        repeat=1,
     ),
     Bench(
         "pii",
@@ -336,7 +319,6 @@ BENCHES = (
         ),
         args=("--rounds", "60"),
         quick=("--rounds", "7"),
-        repeat=1,
     ),
     Bench(
         "engine",
@@ -344,7 +326,6 @@ BENCHES = (
         ENGINE,
         args=("--native={llama-server}",),
         quick=None,
-        repeat=1,
         seconds=1500,
         notes="The rows of llama-server need LLAMA_SERVER=PROGRAM; python tests/bench/llama_server.py builds one.",
         plot="concurrency",
@@ -366,7 +347,6 @@ BENCHES = (
         ),
         args=("--rounds", "7"),
         quick=None,
-        repeat=1,
     ),
     Bench(
         "threads",
@@ -377,7 +357,6 @@ BENCHES = (
         ),
         args=("--rounds", "7"),
         quick=None,
-        repeat=1,
     ),
     Bench(
         "cli",
@@ -387,16 +366,14 @@ BENCHES = (
             Figure("chainops --version > ratio", "chainops --version / the same", "x", 1.0),
         ),
         quick=("--rounds", "7"),
-        repeat=1,
     ),
-    Bench("footprint", "what is installed and loaded", FOOTPRINT, quick=("--rounds", "7", "--few"), repeat=1),
+    Bench("footprint", "what is installed and loaded", FOOTPRINT, quick=("--rounds", "7", "--few")),
     Bench(
         "growth",
         "it stays so when there is more",
         GROWTH,
         args=("--folder={growth}",),
         quick=("--quick",),
-        repeat=1,
         plot="series",
         seconds=2400,
         notes="10 million spans need GROWTH=FOLDER, which keeps the file of 4 GB; making it takes 8 minutes, once.",

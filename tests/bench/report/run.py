@@ -79,7 +79,7 @@ def run(
     folder: Path,
     given: Mapping[str, Path | None] = MappingProxyType({}),
 ) -> Result:
-    """All runs of one benchmark. ``given``: what stands for "{NAME}" in its arguments."""
+    """One benchmark, in a process of its own. ``given``: what stands for "{NAME}" in its arguments."""
     result = Result(bench)
     script = SCRIPTS / (bench.script or f"bench_{bench.name}.py")
     args = bench.quick if quick else bench.args
@@ -89,19 +89,17 @@ def run(
         result.why = f"there is no {script.name}"
     if result.why:
         return result
-    found: list[dict[str, Any]] = []
     began = time.monotonic()
-    for _ in range(1 if quick else bench.repeat):
-        out, result.why = _once(script, _filled(args or (), peers, folder, given), bench)
-        if result.why:
-            return result
-        found.append(json.loads(out[out.index("{") if not out.lstrip().startswith("[") else 0 :]))
+    out, result.why = _once(script, _filled(args or (), peers, folder, given), bench)
+    if result.why:
+        return result
+    found = json.loads(out[out.index("{") if not out.lstrip().startswith("[") else 0 :])
     result.seconds = time.monotonic() - began
     if bench.plot == "series":
-        result.series = found[0]["series"]
+        result.series = found["series"]
     for figure in bench.figures:
-        if values := picked(found, figure.path):
-            other = picked(found, figure.other[1]) if figure.other else []
+        if values := pick(found, figure.path):
+            other = pick(found, figure.other[1]) if figure.other else []
             result.shown.append(spread(figure, values, statistics.median(other) if other else None))
         else:
             result.missing.append(figure.label)
@@ -116,13 +114,8 @@ def spread(figure: Figure, values: list[float], other: float | None = None) -> S
     return Shown(figure, low, statistics.median(values), high, len(values), other)
 
 
-def picked(found: list[dict[str, Any]], path: str) -> list[float]:
-    """What the runs found at a path: one number, or one for each repetition."""
-    return [value for one in found for value in pick(one, path)]
-
-
 def pick(found: Any, path: str) -> list[float]:
-    """The numbers at a path; none where there is none."""
+    """The number at a path, or one for each repetition; none where there is none."""
     for key in path.split(" > "):
         try:
             found = found[int(key)] if isinstance(found, list) else found[key]
