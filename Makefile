@@ -67,9 +67,10 @@ TINY := recipes/tiny_model/support-desk-tiny.gguf
 model: install ## Train the tiny model anew into build/tiny, and compare it (15 minutes of CPU time; needs torch)
 	$(PYTHON) -m venv build/tiny/venv
 	build/tiny/venv/bin/python -m pip install --quiet -r recipes/tiny_model/requirements.txt
-	build/tiny/venv/bin/python recipes/tiny_model/train.py --steps 3178 --out build/tiny
+	build/tiny/venv/bin/python recipes/tiny_model/train.py --steps 2200 --out build/tiny/first
+	build/tiny/venv/bin/python recipes/tiny_model/train.py --after build/tiny/first --steps 300 --rate 5e-4 --seed 8 --out build/tiny
 	build/tiny/venv/bin/python recipes/tiny_model/export.py --from build/tiny --to build/tiny/support-desk-tiny.gguf
-	$(BIN)/python recipes/tiny_model/evaluate.py build/tiny/support-desk-tiny.gguf --count 1200
+	$(BIN)/python recipes/tiny_model/evaluate.py build/tiny/support-desk-tiny.gguf --count 1200 --agents 1200
 	@cmp -s build/tiny/support-desk-tiny.gguf $(TINY) && echo "the same file, bit for bit" || echo "another file than the committed one; recipes/tiny_model/README.md says why"
 
 bench-engine: install ## Measure what the local model promises, beside llama-server built from the same sources (hours)

@@ -5,6 +5,7 @@ Training, evaluation and the GGUF file all use the one template in ``chat_templa
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,17 @@ TURN_END = "<|im_end|>"
 ASSISTANT_START = TURN_START + "assistant\n"
 
 
+def _to_json(value: Any) -> str:
+    """JSON as llama.cpp and chainops write it in templates: every script as it is, and no entities of HTML."""
+    return json.dumps(value, ensure_ascii=False)
+
+
 class ChatTemplate:
     """A compiled chat template (Jinja, sandboxed); `source` defaults to the one of this recipe."""
 
     def __init__(self, source: str | None = None) -> None:
         environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+        environment.filters["tojson"] = _to_json
         self._template = environment.from_string(TEMPLATE_FILE.read_text() if source is None else source)
 
     def render(self, messages: list[Message], tools: list[Tool] | None = None, *, prompt: bool = False) -> str:

@@ -218,12 +218,7 @@ def conversation(draw: Draw) -> Sample:
 
 def question(draw: Draw) -> Question:
     """A conversation cut before one of its assistant turns, drawn at random."""
-    sample = conversation(draw)
-    turns = [index for index, message in enumerate(sample.messages) if message["role"] == "assistant"]
-    number = draw.random.randrange(len(turns))
-    return Question(
-        sample.kinds[number], sample.messages[: turns[number]], sample.tools, sample.messages[turns[number]]
-    )
+    return conversation(draw).question(draw)
 
 
 def conversations(split: Split, seed: int) -> Iterator[Sample]:

@@ -72,7 +72,7 @@ class GreedyModel:
         scores = np.ctypeslib.as_array(llama.llama_get_logits_ith(self._context, -1), shape=(self._size,))
         return int(scores.argmax())
 
-    def complete(self, prompt: str, *, limit: int = 64) -> str:
+    def complete(self, prompt: str, *, limit: int = 160) -> str:
         """What the model writes after the prompt, up to its end mark or `limit` tokens."""
         llama.llama_memory_clear(llama.llama_get_memory(self._context), True)
         answer = b""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -100,6 +101,63 @@ def initial_deviation(name: str, inputs: int, layers: int) -> float:
         return 0.05
     into_residual = name.endswith(("attn_output.weight", "ffn_down.weight"))
     return float((inputs * (2 * layers if into_residual else 1)) ** -0.5)
+
+
+def start_copying(network: Network) -> None:
+    """Set fresh weights so that the network copies from the first step: what came after this token where it stood last?
+
+    That is the circuit (an induction head) that training finds by itself, late or never at this size:
+
+    - the embedding's first two thirds hold the token, its last place a constant;
+    - two heads of layer 0 look one and two tokens back (their score is a cosine of the distance) and note what stands
+      there in the last third;
+    - three heads of layer 1 look for a place whose notes are the tokens here, and write the token of that place.
+
+    Everything else is random and small, and all of it is trained.
+    """
+    shape = network.shape
+    tokens, notes, size = shape.width * 2 // 3, shape.width // 6, shape.head_width
+    first, second = network.blk[0], network.blk[1]
+    basis = torch.linalg.qr(torch.randn(tokens, tokens))[0]
+    noted = basis[:notes]
+    with torch.no_grad():
+        for depth, block in enumerate(network.blk):
+            block.attn_output.weight *= 0.1 if depth < 2 else 0.3
+            block.ffn_down.weight *= 0.1 if depth < 2 else 0.3
+        network.token_embd.weight[:, :tokens] *= 1.2
+        network.token_embd.weight[:, tokens:] *= 0.1
+        network.token_embd.weight[:, -1] += 0.35
+        for head in range(2):
+            low, target = head * size, tokens + head * notes
+            rows = slice(low, low + size)
+            for matrix in (first.attn_q.weight, first.attn_k.weight, first.attn_v.weight):
+                matrix[rows] *= 0.1
+            for pair in range(5):
+                angle = (head + 1) * ROPE_BASE ** (-2 * pair / size)
+                first.attn_q.weight[low + 2 * pair, -1] = 0.8 * math.cos(angle)
+                first.attn_q.weight[low + 2 * pair + 1, -1] = -0.8 * math.sin(angle)
+                first.attn_k.weight[low + 2 * pair, -1] = 0.8
+            first.attn_v.weight[rows, :tokens] += noted[:size]
+            first.attn_output.weight[:, rows] *= 0.1
+            room = min(notes, shape.width - 1 - target)
+            first.attn_output.weight[target : target + room, rows] += 0.1 * torch.eye(size)[:room]
+        slow = range(size * 7 // 16, size)  # the places that the rotary embedding hardly turns
+        for head, parts in enumerate(((0, 0), (14, 0), (5, 1))):
+            low = head * size
+            rows = slice(low, low + size)
+            for matrix in (second.attn_q.weight, second.attn_k.weight, second.attn_v.weight):
+                matrix[rows] *= 0.1
+            for place, turn in enumerate(slow):
+                if parts[1] and place >= len(slow) // 2:
+                    second.attn_q.weight[low + turn, tokens + place] = 1.6
+                    second.attn_k.weight[low + turn, tokens + notes + place] = 1.6
+                else:
+                    second.attn_q.weight[low + turn, :tokens] = 1.9 * noted[parts[0] + place]
+                    second.attn_k.weight[low + turn, tokens + parts[0] + place] = 1.9
+            copied = basis[head * size : (head + 1) * size]
+            second.attn_v.weight[rows, :tokens] += copied
+            second.attn_output.weight[:, rows] *= 0.1
+            second.attn_output.weight[:tokens, rows] += 0.25 * copied.T
 
 
 class Network(nn.Module):

@@ -12,6 +12,7 @@ from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
 from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser, PydanticToolsParser
 from langchain_core.runnables import Runnable, RunnableGenerator, RunnableMap, RunnablePassthrough
 from langchain_core.utils.function_calling import convert_to_openai_tool
+from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import BaseModel
 
 from chainops.engines.llama.failures import Truncated
@@ -37,7 +38,8 @@ class Structured(BaseChatModel):
         """The model, answering with objects of ``schema``.
 
         Args:
-            schema: a Pydantic class (answers are its instances), a TypedDict class or a JSON schema (dictionaries).
+            schema: a Pydantic class, also of version 1 (answers are its instances), a TypedDict class or a JSON schema
+                (dictionaries).
             method: "function_calling": a forced tool call; the chat template shows the schema to the model.
                 "json_schema": the answer itself is the JSON; the schema is enforced, but not shown.
                 "json_mode": the answer is any JSON object; it is compared with the schema afterwards.
@@ -58,7 +60,7 @@ class Structured(BaseChatModel):
         function = convert_to_openai_tool(schema)["function"]
         told = {"kwargs": {"method": method}, "schema": convert_to_openai_tool(schema)}
         options = {**kwargs, "ls_structured_output_format": told}
-        pydantic = schema if isinstance(schema, type) and issubclass(schema, BaseModel) else None
+        pydantic = schema if isinstance(schema, type) and is_basemodel_subclass(schema) else None
         parser: Any
         if method == "function_calling":
             asked = self.bind_tools([schema], tool_choice=function["name"], **options)

@@ -50,7 +50,7 @@ def test_an_added_model_has_everything_that_is_known_of_it(cli, tiny):
 
 
 def test_list_and_show_are_for_people_too(cli, added):
-    assert "2,016,960" in cli(app, "list").stdout
+    assert "2,064,576" in cli(app, "list").stdout
     shown = cli(app, "show", "desk@1").stdout
     assert SHA in shown
     assert "Apache-2.0" in shown
