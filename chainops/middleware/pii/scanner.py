@@ -16,6 +16,8 @@ from chainops.middleware.pii.people import PEOPLE
 
 __all__ = ["KINDS", "PatternDetector", "Scanner"]
 
+BRIEF = 256
+"""Characters of a text whose digits are worth counting before it is searched."""
 _FORMS: tuple[Form, ...] = (*NETWORK, *NUMBERS, *CREDENTIALS, *PEOPLE)
 KINDS: tuple[str, ...] = tuple(dict.fromkeys(form.kind for form in _FORMS))
 """The kinds of values that the built-in patterns know."""
@@ -58,7 +60,7 @@ class PatternDetector:
 
     def _find(self, text: str, field: str) -> list[Finding]:
         scan = Scan(text, field)
-        count = scan.count()
+        count = scan.count() if len(text) < BRIEF else len(text)
         found: list[Finding] = []
         # where a finding ends that stands at a place, and how sure those are: what lies in one of them is not judged
         reach, scores = [0] * len(text), dict[tuple[int, int], float]()

@@ -39,7 +39,7 @@ _FIRST = frozenset(word[:3] for word in FIRST_WORDS)
 _DIGITS = frozenset("0123456789+(")
 _NUMERIC = "0123456789 \t\r\n()+,./-"
 _DIGIT = re.compile(DIGIT)
-SHORT, MORE = 24, 16
+SHORT, MORE = 24, 32
 """Characters of digits and signs that wait without a closer look; and that come before the next look at more."""
 _TRIGGER = re.compile(rf"[\d@:=_-]|{CAPITAL}|{WORD}|{BEING}|eyJ|(?i:sg\.|ya29|aiza|(?:aki|asi|agp|aid|aro|abi|acc)a)")
 
