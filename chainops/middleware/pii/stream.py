@@ -66,8 +66,9 @@ class PiiWatch:
     ) -> None:
         self._scanner, self._replace, self._known, self._kept = scanner, replace, known, kept
         self._last: tuple[str, list[Finding]] | None = None
-        # a text of which nothing can leave, from where, until it is how long: no state, each text says it of itself
-        self._waits: tuple[str, int, int] = "", -1, 0
+        # a text of which nothing leaves, from where, until it is how long, or a word comes behind which place (-1: none
+        # matters): no state, each text says it of itself
+        self._waits: tuple[str, int, int, int] = "", -1, 0, -1
         self.wanted: list[tuple[str, str]] = []
         """Kind and value of what waits."""
         only = scanner.detectors[0] if len(scanner.detectors) == 1 else None
@@ -116,12 +117,14 @@ class PiiWatch:
         ends = cut = len(text)
         plain, until = False, 0
         if not final:
-            begun, since, until = self._waits
-            if start == since and len(text) < until and text.startswith(begun):
-                return start, ()
             cut = max(text.rfind(" ", start), text.rfind("\n", start)) + 1  # the last word may go on
             if cut <= start:
                 return start, ()
+            begun, since, until, behind = self._waits
+            waits = start == since and len(text) < until and text.startswith(begun)
+            if waits and (behind < 0 or not text[behind:cut].strip(_NUMERIC)):
+                return start, ()
+            until = 0
             if (
                 self._numbers
                 and text[start] in _DIGITS
@@ -133,7 +136,7 @@ class PiiWatch:
             cut, until = self._ends(text, start, cut, plain)
             if cut <= start:
                 if until:
-                    self._waits = text, start, until
+                    self._waits = text, start, until, ends
                 return start, ()
         # what begins before the cut may say what it is behind it
         triggered = not plain and _TRIGGER.search(text, start, ends) is not None
@@ -141,7 +144,7 @@ class PiiWatch:
             return cut, ()
         cut, found, later = self._find(text, start, cut, final, self._forms if triggered else ())
         if until or later:
-            self._waits = text, cut, max(until, later)
+            self._waits = text, cut, max(until, later), ends if until > later else -1
         return cut, found
 
     def _edits(self, text: str, cut: int, found: Sequence[Finding], final: bool) -> tuple[int, list[Edit]]:

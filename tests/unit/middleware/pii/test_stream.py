@@ -146,12 +146,13 @@ def test_the_quick_looks_change_nothing(text: str, start: int, size: int) -> Non
     """Before the slow search, quick ones say that there is nothing: they must never say so wrongly."""
     text = text[: start + size]
     start = min(text.rfind(" ", 0, start), text.rfind("\n", 0, start)) + 1
+    WATCH._waits = "", -1, 0, -1  # of another example
     cut, edits = WATCH.settle(text, start, False)
     with pytest.MonkeyPatch.context() as patch:
         always = re.compile("")
         patch.setattr(stream, "_NOT_PLAIN", always)
         patch.setattr(stream, "_TRIGGER", always)
-        patch.setattr(WATCH, "_waits", ("", -1, 0))
+        patch.setattr(WATCH, "_waits", ("", -1, 0, -1))
         patch.setattr(WATCH, "_opens", [(begins, always, slow) for begins, _, slow in WATCH._opens or ()])
         thorough, found = WATCH.settle(text, start, False)
     assert (thorough, list(found)) == (cut, list(edits))
@@ -198,6 +199,9 @@ def test_numbers_between_them_keep_no_ordinary_word_waiting_beyond_its_end() -> 
         gate.feed(piece)
         assert re.findall("[a-z]+", come[len(come) - gate.held :]) == re.findall("[a-z]+$", come)
     assert gate.feed(" at 7 ") == "home at "
+    for piece in ("1 22 3 44 5 66 ", "7 88 9 10 11 12 13 ", "14 15 16 17 people", " went", " home"):
+        gate.feed(piece)
+    assert gate.held == len("home")
 
 
 @pytest.mark.parametrize(
