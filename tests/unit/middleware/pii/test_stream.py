@@ -201,7 +201,7 @@ def test_numbers_between_them_keep_no_ordinary_word_waiting_beyond_its_end() -> 
     assert gate.feed(" at 7 ") == "home at "
     # with no kind that the words behind a number decide
     gate = Gate(PiiWatch(Scanner([PatternDetector(["CREDIT_CARD"])]), mark))
-    for piece in ("1 22 3 44 5 66 ", "7 88 9 10 11 12 13 ", "14 15 16 17 people", " went", " home"):
+    for piece in ("2 3 4 5 6 7 8 ", "2 3 4 5 6 7 8 2 3 ", "people", " went", " home"):
         gate.feed(piece)
     assert gate.held == len("home")
 
