@@ -81,12 +81,12 @@ def run_table(runs: list[RunRow]) -> Table:
 
 
 def short_ids(runs: list[RunRow]) -> dict[str, str]:
-    """Beginnings of the ids that tell these runs apart: at least 8 characters, in whole steps of 4.
+    """Beginnings of the ids that tell these runs apart: at least 12 characters, in whole steps of 4.
 
-    The first characters of a UUIDv7 are its time, so runs of one minute share them.
+    The first characters of a UUIDv7 are its time: runs of one minute share 8, runs of 16 milliseconds share 12.
     """
     ids = [run.run_id for run in runs]
-    length = 8
+    length = 12
     while length < 36 and len({i[:length] for i in ids}) < len(set(ids)):
         length += 4
     return {i: i[:length].rstrip("-") for i in ids}

@@ -64,7 +64,8 @@ def summary(result: Result) -> str:
 
 def markdown(results: list[Result], machine: dict[str, str]) -> str:
     """A table per benchmark."""
-    parts = [f"Measured on {', '.join(f'{key} {value}' for key, value in machine.items())}.", ""]
+    said = ", ".join(value if key == "date" else f"{key} {value}" for key, value in machine.items())
+    parts = [f"Measured on {said}.", ""]
     for result in results:
         parts += [f"## {result.bench.name}: {result.bench.gain}", ""]
         if result.why:
