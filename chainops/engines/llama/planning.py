@@ -12,7 +12,7 @@ from chainops.engines.llama.sequence import Sequence
 
 __all__ = ["Planner", "Row", "Work"]
 
-PROMPT_SECONDS = 0.2
+PROMPT_SECONDS = 0.4
 """While answers are generated, a step computes about so many seconds' worth of prompt."""
 LEAST_SLICE = 32
 ALONE = 48

@@ -126,8 +126,9 @@ class Residents:
         taken = {sequence.id for sequence in self.running}
         resting = {other.id: other for other in reversed(self.resting)}
 
-        def gaps(place: int) -> tuple[int, bool, int]:
-            return 2 - (place - 1 in taken) - (place + 1 in taken), place in resting, place
+        def gaps(place: int) -> tuple[int, bool, bool, int]:
+            below, above = place - 1 in taken, place + 1 in taken
+            return 2 - below - above, not below, place in resting, place  # those that end first lie lowest
 
         best = min([*self.free_ids, *resting], key=gaps)
         if best in resting:
