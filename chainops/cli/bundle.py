@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from chainops.cli.options import DEFAULT_DB, Json
 from chainops.cli.trace_io import print_json
 
 app = typer.Typer(
@@ -14,14 +15,12 @@ app = typer.Typer(
 )
 
 Db = Annotated[Path, typer.Option("--db", envvar="CHAINOPS_TRACE__PATH", help="The file with prompts and models.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Data = Annotated[Path, typer.Option("--data", help="The data directory; else the working directory.")]
 Trust = Annotated[
     list[Path] | None, typer.Option("--trust", help="A public key; else those in trusted/ of the data directory.")
 ]
 Who = Annotated[str | None, typer.Option("--author", help="Who does it; else the user of this machine.")]
 File = Annotated[Path, typer.Argument(help="The bundle.")]
-DEFAULT_DB = Path("chainops.db")
 
 
 @app.command()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chainops.cli.options import Json
 from chainops.cli.trace_io import print_json
 from chainops.errors import SetupError
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["calibrate", "semantic_file", "semantic_lines"]
 
 Dir = Annotated[Path, typer.Option("--dir", envvar="CHAINOPS_CACHE__DIRECTORY", help="The directory of the cache.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DEFAULT_DIR = Path("chainops-cache")
 STEP = 256
 

@@ -7,16 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
+from chainops.cli.options import DEFAULT_DB, Json
 from chainops.cli.trace_io import print_json, print_rich
 
 app = typer.Typer(no_args_is_help=True, help="Versions of whole chains: what answered, and what changed since.")
 
 Db = Annotated[Path, typer.Option("--db", envvar="CHAINOPS_TRACE__PATH", help="The file with the versions.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Application = Annotated[
     str, typer.Argument(metavar="FOLDER|MODULE:NAME", help="A folder with an app.py, or module:name of a graph.")
 ]
-DEFAULT_DB = Path("chainops.db")
 
 
 @app.command()

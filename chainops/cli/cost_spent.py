@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from chainops.cli.options import DEFAULT_DB, Db, Json
 from chainops.cli.trace_io import print_json, print_rich
 
 if TYPE_CHECKING:
@@ -16,13 +16,10 @@ if TYPE_CHECKING:
 
 __all__ = ["by", "daily", "savings", "top"]
 
-Db = Annotated[Path, typer.Option("--db", envvar="CHAINOPS_TRACE__PATH", help="The trace file.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Since = Annotated[str | None, typer.Option("--since", metavar="DATE", help="From this day or time on.")]
 Until = Annotated[str | None, typer.Option("--until", metavar="DATE", help="Before this day or time.")]
 Zone = Annotated[str, typer.Option("--timezone", envvar="CHAINOPS_BUDGETS__TIMEZONE", help="In which days begin.")]
 Currency = Annotated[str | None, typer.Option("--currency", help="Only costs in this one, where there are several.")]
-DEFAULT_DB = Path("chainops.db")
 
 
 def daily(

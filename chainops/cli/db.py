@@ -7,11 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Create, check, back up and compact the trace file.")
+from chainops.cli.options import DEFAULT_DB, Db, Json
 
-Db = Annotated[Path, typer.Option("--db", envvar="CHAINOPS_TRACE__PATH", help="The trace file.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-DEFAULT_DB = Path("chainops.db")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Create, check, back up and compact the trace file.")
 
 
 @app.command()

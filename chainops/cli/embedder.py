@@ -7,12 +7,11 @@ from typing import Annotated
 
 import typer
 
+from chainops.cli.options import Json
 from chainops.cli.trace_io import print_json
 from chainops.errors import SetupError
 
 app = typer.Typer(no_args_is_help=True, help="The model that turns texts into vectors.")
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()

@@ -8,15 +8,14 @@ from typing import Annotated
 import typer
 
 from chainops.cli.model_run import bench, fit_command, run_model
+from chainops.cli.options import DEFAULT_DB, Json
 from chainops.cli.trace_io import print_json, print_rich
 
 app = typer.Typer(no_args_is_help=True, help="Local models: add, list, show, verify, fit, run, bench, remove.")
 
 Db = Annotated[Path, typer.Option("--db", envvar="CHAINOPS_TRACE__PATH", help="The file with the registered models.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Name = Annotated[str, typer.Argument(help="NAME, or NAME@LABEL, or NAME@VERSION; without @: the newest.")]
 Who = Annotated[str | None, typer.Option("--author", help="Who does it; else the user of this machine.")]
-DEFAULT_DB = Path("chainops.db")
 
 app.command("fit")(fit_command)
 app.command("run")(run_model)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chainops.cli.options import DEFAULT_DB, Json
 from chainops.cli.trace_io import print_json, print_rich, size_in_bytes
 
 if TYPE_CHECKING:
@@ -18,11 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["bench", "fit_command", "run_model"]
 
 Db = Annotated[Path, typer.Option("--db", envvar="CHAINOPS_TRACE__PATH", help="The file with the registered models.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 What = Annotated[str, typer.Argument(help="A GGUF file, or a registered NAME, NAME@LABEL, NAME@VERSION.")]
 Context = Annotated[int | None, typer.Option("--ctx", min=8, help="Tokens of context; else as trained, at most 4096.")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Threads that compute.")]
-DEFAULT_DB = Path("chainops.db")
 DEFAULT_CONTEXT = 4096
 
 

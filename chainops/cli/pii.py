@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chainops.cli.options import Json
 from chainops.cli.trace_io import print_json
 from chainops.errors import SetupError
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Personal data: scan, test, erase, purge, key.")
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Kinds = Annotated[list[str] | None, typer.Option("--kind", help="A kind to look for; may be repeated. Else all.")]
 Vault = Annotated[
     Path, typer.Option("--vault", envvar="CHAINOPS_PII__VAULT", help="The encrypted file; else that of the settings.")

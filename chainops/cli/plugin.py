@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from chainops.cli.options import DEFAULT_DB, Db, Json
 from chainops.cli.trace_io import output_file, print_json
 from chainops.errors import ChainopsError, SetupError
 
@@ -15,11 +16,8 @@ __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Plugins: list, info, check, new, score, page.")
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Name = Annotated[str, typer.Argument(help="The plugin's name, as settings use it.")]
 Settings = Annotated[Path | None, typer.Option("--settings", help="The settings file; else chainops.toml here.")]
-Db = Annotated[Path, typer.Option("--db", envvar="CHAINOPS_TRACE__PATH", help="The trace file.")]
-DEFAULT_DB = Path("chainops.db")
 
 
 @app.command("list")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from chainops.cli.options import DEFAULT_DB, Json
 from chainops.cli.prompt_files import export, import_file, sync
 from chainops.cli.prompt_split import kill, split
 from chainops.cli.prompt_try import diff, promote, run_prompt_tests
@@ -15,10 +16,8 @@ from chainops.cli.trace_io import print_json, print_rich
 app = typer.Typer(no_args_is_help=True, help="Prompts in versions, from files, with labels that move.")
 
 Db = Annotated[Path, typer.Option("--db", envvar="CHAINOPS_TRACE__PATH", help="The file with the prompts.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Name = Annotated[str, typer.Argument(help="NAME, or NAME@LABEL, or NAME@VERSION; without @: the newest.")]
 Who = Annotated[str | None, typer.Option("--author", help="Who does it; else the user of this machine.")]
-DEFAULT_DB = Path("chainops.db")
 
 app.command()(diff)
 app.command("test")(run_prompt_tests)

@@ -8,14 +8,13 @@ from typing import Annotated
 
 import typer
 
+from chainops.cli.options import DEFAULT_DB, Json
 from chainops.cli.trace_io import print_json
 
 __all__ = ["export", "import_file", "sync"]
 
 Db = Annotated[Path, typer.Option("--db", envvar="CHAINOPS_TRACE__PATH", help="The file with the prompts.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Who = Annotated[str | None, typer.Option("--author", help="Who does it; else the user of this machine.")]
-DEFAULT_DB = Path("chainops.db")
 
 
 class Form(StrEnum):

@@ -8,15 +8,14 @@ from typing import Annotated, Any
 import typer
 
 from chainops.cli.asking import Model
+from chainops.cli.options import DEFAULT_DB, Json
 from chainops.cli.trace_io import print_json, print_rich
 
 __all__ = ["diff", "promote", "run_prompt_tests"]
 
 Db = Annotated[Path, typer.Option("--db", envvar="CHAINOPS_TRACE__PATH", help="The file with the prompts.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Who = Annotated[str | None, typer.Option("--author", help="Who does it; else the user of this machine.")]
 TextOnly = Annotated[bool, typer.Option("--text-only", help="Ask no model.")]
-DEFAULT_DB = Path("chainops.db")
 
 
 def diff(

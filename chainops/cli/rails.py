@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chainops.cli.options import Json
 from chainops.cli.rails_measure import run_bench, run_evaluate
 from chainops.cli.rails_trial import run_trial
 from chainops.cli.rails_verdicts import run_verdicts
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Rails: what may be said.")
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Settings = Annotated[
     Path | None, typer.Option("--settings", metavar="FILE", help="Settings; else chainops.toml where it is.")
 ]

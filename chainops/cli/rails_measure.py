@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chainops.cli.options import Json
 from chainops.cli.trace_io import print_json, print_rich
 from chainops.errors import SetupError
 
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from chainops.middleware.rails import Rails
 
 __all__ = ["run_bench", "run_evaluate"]
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def run_evaluate(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chainops.cli.options import Json
 from chainops.cli.trace_io import picture, print_json, print_rich
 from chainops.errors import SetupError
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["default_layer", "run_trial"]
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Settings = Annotated[
     Path | None, typer.Option("--settings", metavar="FILE", help="Settings; else chainops.toml where it is.")
 ]

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from chainops.cli.options import DEFAULT_DB, Db, Json
 from chainops.cli.trace_io import print_json, print_rich
 from chainops.errors import SetupError
 
 __all__ = ["run_verdicts"]
 
+LABELS = ("allow", "monitor", "flag", "redact", "ask", "block")
+
 
 def run_verdicts(
-    db: Annotated[Path, typer.Option("--db", envvar="CHAINOPS_TRACE__PATH", help="The trace file.")] = Path(
-        "chainops.db"
-    ),
+    db: Db = DEFAULT_DB,
     by: Annotated[str, typer.Option("--by", help="day or hour.")] = "day",
     days: Annotated[float | None, typer.Option("--days", min=0, help="Only the last so many days.")] = None,
     rail: Annotated[str | None, typer.Option("--rail", help="Only this rail.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """How often each rail let a text pass, and how often not, by day or hour."""
     from chainops.middleware.rails.measure import wilson
@@ -39,17 +39,14 @@ def run_verdicts(
         blocked = each.counts["block"]
         low, high = wilson(blocked, each.total)
         row = {"rail": each.rail, "since": each.since, "verdicts": each.total, "remembered": each.remembered}
-        rows.append({**row, **_labels(each.counts), "block_rate": blocked / each.total, "low": low, "high": high})
+        row |= {label: each.counts[label] for label in LABELS}
+        rows.append({**row, "block_rate": blocked / each.total, "low": low, "high": high})
     if as_json:
         print_json(rows)
     elif rows:
         print_rich(_table(rows))
     else:
         typer.echo("No rail said anything in this file.", err=True)
-
-
-def _labels(counts: Any) -> dict[str, int]:
-    return {label: counts[label] for label in ("allow", "monitor", "flag", "redact", "ask", "block")}
 
 
 def _table(rows: list[dict[str, Any]]) -> Any:
@@ -59,7 +56,7 @@ def _table(rows: list[dict[str, Any]]) -> Any:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("since (UTC)", "rail"):
         table.add_column(name, no_wrap=True)
-    shown = [n for n in ("allow", "monitor", "flag", "redact", "ask", "block") if any(row[n] for row in rows)]
+    shown = [n for n in LABELS if any(row[n] for row in rows)]
     for name in (*shown, "blocked", "95 %"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:

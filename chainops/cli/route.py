@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chainops.cli.options import Json
 from chainops.cli.trace_io import print_json, print_rich
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Models behind names: list, explain, calibrate.")
 
 Config = Annotated[Path | None, typer.Option("--settings", "-s", help="The settings file; else chainops.toml here.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command("list")

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from chainops.cli.options import Json
 from chainops.cli.trace_io import print_json, print_rich
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Settings: show, check, schema.")
@@ -14,7 +15,6 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Settings: sh
 File = Annotated[
     Path | None, typer.Option("--file", "-f", help="The settings file; else chainops.toml of the working directory.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()

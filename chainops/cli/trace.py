@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from chainops.cli.options import DEFAULT_DB, Db, Json
 from chainops.cli.trace_io import otlp_target, output_file, picture, print_json, print_rich, progress, size_in_bytes
 
 if TYPE_CHECKING:
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["render_trace"]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Look at recorded runs.")
-
-Db = Annotated[Path, typer.Option("--db", envvar="CHAINOPS_TRACE__PATH", help="The trace file.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-DEFAULT_DB = Path("chainops.db")
 
 
 def render_trace(run_id: str, db: str | Path) -> RenderableType:
