@@ -5,22 +5,22 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from chainops.store.encode import encode
 from chainops.store.records import (
     ABSENT,
+    Batch,
     Details,
     Encoded,
     JudgedRecord,
-    NoteRecord,
     RunState,
     ScoreRecord,
     SpanRecord,
 )
 
-__all__ = ["Batch", "BatchWriter"]
+__all__ = ["BatchWriter"]
 
 INLINE_BYTES = 4096
 """Payloads above this are compressed and stored once per content."""
@@ -62,30 +62,6 @@ _INSERT_SCORE = (
 
 # Places in a run's sums, in the order of the columns in the statements above.
 _STATUS, _END, _SPANS, _ERRORS, _MODELS, _TOOLS, _IN, _OUT, _CACHED, _FIRST_ERROR = range(10)
-
-
-class Batch:
-    """Items taken from the queue: ended spans, spans to store as open, scores, judgements, notes."""
-
-    __slots__ = ("ended", "judged", "notes", "opened", "scores")
-
-    def __init__(self) -> None:
-        self.ended: list[SpanRecord] = []
-        self.opened: list[SpanRecord] = []
-        self.scores: list[ScoreRecord] = []
-        self.judged: list[JudgedRecord] = []
-        self.notes: list[NoteRecord] = []
-
-    def __bool__(self) -> bool:
-        return bool(self.ended or self.opened or self.scores or self.judged or self.notes)
-
-    def singles(self) -> Iterable[Batch]:
-        """The same items, one per batch: to find the one that cannot be stored."""
-        for name in ("opened", "ended", "scores", "judged", "notes"):
-            for item in getattr(self, name):
-                single = Batch()
-                getattr(single, name).append(item)
-                yield single
 
 
 class BatchWriter:

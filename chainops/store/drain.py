@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from chainops.errors import StoreError
-from chainops.store.batch import Batch, BatchWriter
+from chainops.store.batch import BatchWriter
 from chainops.store.file import TraceFile
 from chainops.store.options import WriterOptions
-from chainops.store.records import JudgedRecord, ScoreRecord, SpanRecord
+from chainops.store.records import Batch, JudgedRecord, ScoreRecord, SpanRecord
 from chainops.store.schema import explain
 
 __all__ = ["Drain"]

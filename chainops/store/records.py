@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from time import perf_counter_ns
 from types import MappingProxyType
 from typing import Any, Final, Literal
@@ -12,6 +12,7 @@ from chainops.recorder import Judgement
 
 __all__ = [
     "ABSENT",
+    "Batch",
     "Details",
     "Encoded",
     "JudgedRecord",
@@ -199,3 +200,27 @@ class _Absent:
 
 ABSENT: Final = _Absent()
 """Stands where there is no payload; None is one ("null")."""
+
+
+class Batch:
+    """Items taken from the queue: ended spans, spans to store as open, scores, judgements, notes."""
+
+    __slots__ = ("ended", "judged", "notes", "opened", "scores")
+
+    def __init__(self) -> None:
+        self.ended: list[SpanRecord] = []
+        self.opened: list[SpanRecord] = []
+        self.scores: list[ScoreRecord] = []
+        self.judged: list[JudgedRecord] = []
+        self.notes: list[NoteRecord] = []
+
+    def __bool__(self) -> bool:
+        return bool(self.ended or self.opened or self.scores or self.judged or self.notes)
+
+    def singles(self) -> Iterable[Batch]:
+        """The same items, one per batch: to find the one that cannot be stored."""
+        for name in ("opened", "ended", "scores", "judged", "notes"):
+            for item in getattr(self, name):
+                single = Batch()
+                getattr(single, name).append(item)
+                yield single

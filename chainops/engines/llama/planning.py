@@ -133,7 +133,7 @@ class Planner:
             count = sequence.n_prompt - sequence.n_past
             if left <= 0 or (left < count <= budget and 2 * left < count):
                 break
-            count = count if count <= budget else min(count, left)
+            count = left if count > budget else count
             left -= count
             if count >= ALONE and not together:
                 yield {sequence: count}
