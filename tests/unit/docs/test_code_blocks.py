@@ -100,7 +100,7 @@ def test_every_toml_block_is_valid_settings_or_other_toml(page: Page, tmp_path: 
             file = tmp_path / "chainops.toml"
             file.write_text(block.text, encoding="utf-8")
             for glob, value in load_settings(file, environ={}).nodes.items():
-                NodeSettings.parse(value, f"nodes[{glob!r}]")
+                assert isinstance(NodeSettings.parse(value, f"nodes[{glob!r}]"), NodeSettings)
 
 
 def command_lines(block: Block) -> list[str]:

@@ -93,6 +93,7 @@ async def test_who_waits_is_woken_when_tokens_are_given_back():
     await until(lambda: limited.waiting == 1)
     limited.settle(requests=0, tokens=100_000)
     await asyncio.wait_for(waiter, 5)
+    assert limited.waiting == 0
 
 
 async def test_not_more_than_so_many_at_once():
@@ -260,6 +261,7 @@ def test_a_loop_that_was_closed_with_waiters_stops_nobody():
     loop.close()
     limited.release(0.0)
     asyncio.run(asyncio.wait_for(limited.enter(0.0), 5))
+    assert limited.free == 0
     task._log_destroy_pending = False
     del task
     gc.collect()
