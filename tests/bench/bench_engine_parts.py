@@ -117,7 +117,7 @@ def guesses(folder: Path, rounds: int, found: Ratios) -> None:
     with_and_without("guesses", TINY, [sample for sample in lines if sample["tools"]][:40], rounds, found)
     drinks = {"type": "object", "properties": {"drink": {"enum": ["tea", "coffee"]}}, "required": ["drink"]}
     tool = {"type": "function", "function": {"name": "order_a_drink", "parameters": drinks}}
-    samples = [{"messages": [{"role": "user", "content": words(f"g {n}", 20)}], "tools": [tool]} for n in range(4)]
+    samples = [{"messages": [{"role": "user", "content": words(f"g {n}", 20)}], "tools": [tool]} for n in range(2)]
     with_and_without("literals", write_random_model(folder / "large.gguf", "130MB"), samples, rounds, found)
 
 
@@ -156,7 +156,7 @@ def batches(folder: Path, rounds: int, found: Ratios) -> None:
     mixed = dataclasses.replace(native.options, unified=True)
     planner._native = SimpleNamespace(batch=native.batch, options=mixed, can_share=native.can_share)  # type: ignore[assignment]
     for number in range(rounds):
-        batch = prompts("unique", number, 2 * ROWS)
+        batch = prompts("unique", number, ROWS)
         done = [asyncio.run(measure(side, batch, ROWS, 32)).tokens_per_cpu_s for side in (apart, together)]
         found.setdefault("batches", []).append(done[0] / done[1])
     apart.close()

@@ -1,12 +1,12 @@
 """Many calls at once, as the report shows them: ``ChatLlama`` beside a lock around ``Llama``, and beside servers.
 
-``python tests/bench/bench_engine_report.py [--native PROGRAM] [--rounds 7] [--seconds 420] [--calls 1 8] [--json]``.
+``python tests/bench/bench_engine_report.py [--native PROGRAM] [--rounds 7] [--seconds 680] [--calls 1 8] [--json]``.
 Workloads, sides and prompts are those of ``bench_engine.py``, on its model of 26 MB with random weights and one thread
 each; of the layouts the one that the documentation advises for the workload, with flash attention, as the servers have
 it; ``Llama`` has its defaults. ``llama-server`` has its own layout and defaults, which was not the slower one in any
 cell that ``bench_engine_bars.py`` measured (that has both, the larger model and the tiny one, and takes hours).
-``llama_cpp.server``, which answers one call at a time, is left out of some cells. Every round has every cell once,
-sides in turn, as many calls as run at once, at least 4, and at 32 twice as many; no round is begun that would end after
+``llama_cpp.server``, which answers one call at a time, is in three cells. Every round has every cell once, sides in
+turn, as many calls as run at once, at least 4, and at 32 twice as many; no round is begun that would end after
 ``--seconds``, and the report says how many there were.
 
 *bandwidth*: one stream of the model of 130 MB, one thread, beside what that thread reads of memory in the same minute.
@@ -32,8 +32,10 @@ from chainops.engines.llama import ChatLlama, check_model_file
 from chainops.engines.llama.bench import measure as bench_model
 
 LEVELS = (1, 4, 8, 16, 32)
-CELLS = [(calls, workload) for calls in LEVELS for workload in ("unique", "cold")] + [(32, "warm")]
+CELLS = [(calls, "unique") for calls in LEVELS] + [(calls, "cold") for calls in (1, 8, 32)] + [(32, "warm")]
 LAYOUT = {"unique": "partitioned", "cold": "unified", "warm": "unified"}
+ONE_BY_ONE = ((1, "unique"), (8, "cold"), (16, "unique"))
+"""Where ``llama_cpp.server`` is."""
 Rounds = list[dict[str, Measured]]
 
 
@@ -42,7 +44,7 @@ def sides_of(calls: int, workload: str, sides: dict[str, Side]) -> dict[str, Sid
     found = {"lock": sides["lock"], "ours": sides[LAYOUT[workload]]}
     if "native" in sides:
         found["llama-server"] = sides["native"]
-    if calls in (1, 8) or (calls, workload) == (32, "cold"):
+    if (calls, workload) in ONE_BY_ONE:
         found["llama_cpp.server"] = sides["python server"]
     return found
 
@@ -94,7 +96,7 @@ def bandwidth(folder: Path, rounds: int) -> dict[str, list[float]]:
     path = write_random_model(folder / "large.gguf", "130MB")
     model = ChatLlama(model_path=path, n_ctx=WINDOW, n_parallel=1, n_threads=1, probe=False)
     file = check_model_file(path)
-    found = [bench_model(model, file, prompt_tokens=64, tokens=32, repeat=2) for _ in range(rounds)]
+    found = [bench_model(model, file, prompt_tokens=64, tokens=32, repeat=1) for _ in range(rounds)]
     model.close()
     return {
         "share of the limit": [one["decode_tps"] / one["limit_tps"] for one in found],
@@ -108,7 +110,7 @@ def main() -> None:
     parser.add_argument("--native", type=Path, metavar="PROGRAM", help="llama-server, see llama_server.py")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--calls", type=int, nargs="+", default=list(LEVELS), help="only these")
-    parser.add_argument("--seconds", type=float, default=420)
+    parser.add_argument("--seconds", type=float, default=680)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     report: dict[str, Any] = {}

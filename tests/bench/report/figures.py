@@ -80,7 +80,8 @@ TRACERS = tuple(
     if key != "survived" or name in ("chainops", "mlflow", "phoenix")
 )
 _WORK = {"unique": "unique", "cold": "agent cold", "warm": "agent warm"}
-_CELLS = [(calls, work) for calls in (1, 4, 8, 16, 32) for work in ("unique", "cold")] + [(32, "warm")]
+_CELLS = [(calls, "unique") for calls in (1, 4, 8, 16, 32)] + [(calls, "cold") for calls in (1, 8, 32)] + [(32, "warm")]
+_ONE_BY_ONE = ((1, "unique"), (8, "cold"), (16, "unique"))
 _TO_LOCK = {(1, "unique"): 0.98, (8, "cold"): 1.5, (32, "cold"): 1.5}
 _TO_SERVER = {(8, "cold"): 2.5, (32, "cold"): 2.5, (32, "warm"): 1.5, (16, "unique"): 0.95}
 _FIRST = ((32, "unique"), (32, "cold"))
@@ -106,19 +107,11 @@ def _first(cell: tuple[int, str], side: str, other: str, shown: str, aim: float 
 ENGINE = (
     *(_tokens(cell, "ours", "lock", "ours / lock", _TO_LOCK.get(cell)) for cell in _CELLS),
     *(_tokens(cell, "llama-server", "lock", "llama-server / lock", None) for cell in _CELLS),
-    *(
-        _tokens(cell, "llama_cpp.server", "lock", "llama_cpp.server / lock", None)
-        for cell in _CELLS
-        if cell[0] in (1, 8) or cell == (32, "cold")
-    ),
+    *(_tokens(cell, "llama_cpp.server", "lock", "llama_cpp.server / lock", None) for cell in _ONE_BY_ONE),
     *(_tokens(cell, "ours", "llama-server", "ours / llama-server", aim) for cell, aim in _TO_SERVER.items()),
     *(_first(cell, "ours", "lock", "ours / lock", 0.25 if cell in _FIRST else None) for cell in _CELLS),
     *(_first(cell, "llama-server", "lock", "llama-server / lock", None) for cell in _CELLS),
-    *(
-        _first(cell, "llama_cpp.server", "lock", "llama_cpp.server / lock", None)
-        for cell in _CELLS
-        if cell[0] in (1, 8) or cell == (32, "cold")
-    ),
+    *(_first(cell, "llama_cpp.server", "lock", "llama_cpp.server / lock", None) for cell in _ONE_BY_ONE),
     *(_first(cell, "ours", "llama-server", "ours / llama-server", 1.0) for cell in _FIRST),
     Figure("1 unique > ours, python_share", "1 call: share of CPU outside llama.cpp", "", 0.03),
     Figure("16 unique > ours, python_share", "16 calls, unique: share of CPU outside llama.cpp", "", 0.03),

@@ -180,7 +180,7 @@ BENCHES = (
             Figure("layer_us", "a call that need not wait, CPU", "us", other=("wall", "layer_us, wall")),
         ),
         quick=("--rounds", "0"),
-        notes="The thousand waiters take 15 s each time: a quick run leaves them out.",
+        notes="The thousand waiters take 5 s each time: a quick run leaves them out.",
     ),
     Bench(
         "gateway",
