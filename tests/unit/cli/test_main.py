@@ -91,13 +91,16 @@ def test_other_shells_are_answered_too(tmp_path: Path, shell: str, names: str) -
 
 
 def test_the_script_for_a_shell_is_printed_and_a_shell_takes_it(tmp_path: Path) -> None:
+    import shlex
     import shutil
-    import subprocess
 
-    script = chainops("--show-completion", "bash", cwd=tmp_path).stdout.decode()
     if (bash := shutil.which("bash")) is None:
         pytest.skip("there is no bash here")
-    (tmp_path / "chainops.sh").write_text(script)
+    # the script is for the shell that asks: found among the parents of the process, and cron, say, has another one
+    asked = shlex.join([sys.executable, "-m", "chainops", "--show-completion"])
+    script = subprocess.run([bash, "-c", f"{asked}; exit"], cwd=tmp_path, capture_output=True, timeout=60)
+    assert script.returncode == 0, script.stderr
+    (tmp_path / "chainops.sh").write_bytes(script.stdout)
     told = subprocess.run(
         [bash, "-c", "source ./chainops.sh && complete -p chainops"], cwd=tmp_path, capture_output=True
     )
