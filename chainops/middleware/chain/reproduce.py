@@ -18,6 +18,8 @@ from chainops.store.registry import Registry
 
 __all__ = ["Reproduction", "chain_of_run", "reproduce"]
 
+TAG = "reproduce"
+"""Of runs that are other ones once more."""
 _VOLATILE = frozenset({"id", "tool_call_id", "response_metadata", "usage_metadata"})
 
 
@@ -40,11 +42,13 @@ class Reproduction:
 def chain_of_run(path: Path, wanted: str) -> tuple[RunRow, SpanRow, str, int, dict[str, Any]]:
     """A run, its outermost span, and name, number and content of the version of its chain.
 
+    "last" is the newest run that is not itself one that was run again.
+
     Raises:
         StoreError: there is no such run, or it names no version of a chain (``store.no_chain``).
     """
     with Reader(path) as reader:
-        run = reader.find_run(wanted)
+        run = (_last(reader) if wanted == "last" else None) or reader.find_run(wanted)
         root = next((span for span in reader.spans(run.id) if span.parent is None), None)
     named = [a for a in (decode(root.artifacts) or [] if root else []) if a.get("kind") == KIND]
     if root is None or not named:
@@ -74,7 +78,7 @@ async def reproduce(path: Path, wanted: str, graph: Any) -> Reproduction:
     held = content.get("versions", {})
     changed = differences(content, content_of(graph.chainops_chain(), held))
     notes: list[str] = []
-    config: dict[str, Any] = {"tags": ["reproduce"], "metadata": decode(run.meta) or {}}
+    config: dict[str, Any] = {"tags": [TAG], "metadata": decode(run.meta) or {}}
     inputs = [_input(root)]
     if getattr(graph, "checkpointer", None):
         config["configurable"] = {"thread_id": f"reproduce-{uuid.uuid4()}"}
@@ -90,6 +94,14 @@ async def reproduce(path: Path, wanted: str, graph: Any) -> Reproduction:
     recorded, came = _steady(decode(root.output)), _steady(plain(now))
     same = root.output is not None and recorded == came
     return Reproduction(run.run_id, f"{name}@{number}", same, recorded, came, changed, notes)
+
+
+def _was_again(run: RunRow) -> bool:
+    return TAG in (decode(run.tags) or [])
+
+
+def _last(reader: Reader) -> RunRow | None:
+    return next((run for run in reader.runs(limit=10_000) if not _was_again(run)), None)
 
 
 def _input(root: SpanRow) -> Any:
@@ -120,7 +132,7 @@ def _earlier(path: Path, run: RunRow, notes: list[str]) -> Iterator[Any]:
     with Reader(path) as reader:
         before = [r for r in reader.runs(limit=10_000, graph=run.graph, thread=run.thread) if r.id < run.id]
         for earlier in reversed(before):
-            if "reproduce" in (decode(earlier.tags) or []):
+            if _was_again(earlier):
                 continue
             root = next((span for span in reader.spans(earlier.id) if span.parent is None), None)
             try:

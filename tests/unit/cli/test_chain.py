@@ -10,6 +10,8 @@ import pytest
 from chainops.cli.chain import app
 from chainops.errors import ChainopsError
 from chainops.store.artifacts import Artifacts
+from chainops.store.reader import Reader
+from chainops.store.writer import flush_writers
 
 APP = """
 import chainops
@@ -95,6 +97,15 @@ def test_a_run_that_comes_out_otherwise_is_said_with_what_changed(place: Place) 
     assert "something else comes out" in out and '+    "one?3"' in out
     found = json.loads(place.run("reproduce", "last", "--app", place.folder, "--json", code=1))
     assert found["changed"] == ["node answer: its code, or what it uses, changed"]
+
+
+def test_the_last_run_is_not_the_one_that_was_run_again(place: Place) -> None:
+    place.answer()
+    first = json.loads(place.run("reproduce", "last", "--app", place.folder, "--json"))
+    flush_writers(place.db)
+    with Reader(place.db) as reader:
+        assert reader.find_run("last").run_id != first["run_id"], "the other one is not recorded"
+    assert json.loads(place.run("reproduce", "last", "--app", place.folder, "--json"))["run_id"] == first["run_id"]
 
 
 def test_diff_says_in_words_what_changed_between_two_answers(place: Place) -> None:
