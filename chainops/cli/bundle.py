@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from chainops.cli.options import DEFAULT_DB, Json
+from chainops.cli.options import DEFAULT_DB, Json, Who
 from chainops.cli.trace_io import print_json
 
 app = typer.Typer(
@@ -19,7 +19,6 @@ Data = Annotated[Path, typer.Option("--data", help="The data directory; else the
 Trust = Annotated[
     list[Path] | None, typer.Option("--trust", help="A public key; else those in trusted/ of the data directory.")
 ]
-Who = Annotated[str | None, typer.Option("--author", help="Who does it; else the user of this machine.")]
 File = Annotated[Path, typer.Argument(help="The bundle.")]
 
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from chainops.cli.cache_semantic import calibrate, semantic_file, semantic_lines
+from chainops.cli.cache_semantic import DEFAULT_DIR, Dir, calibrate, semantic_file, semantic_lines
 from chainops.cli.options import Json
 from chainops.cli.trace_io import print_json, print_rich
 
 app = typer.Typer(no_args_is_help=True, help="Cached answers: stats, show, explain, invalidate, clear.")
 
-Dir = Annotated[Path, typer.Option("--dir", envvar="CHAINOPS_CACHE__DIRECTORY", help="The directory of the cache.")]
-DEFAULT_DIR = Path("chainops-cache")
 
 app.command()(calibrate)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from chainops.middleware.semantic_cache.calibrate import Observation
     from chainops.store.semantic import SemanticFile
 
-__all__ = ["calibrate", "semantic_file", "semantic_lines"]
+__all__ = ["DEFAULT_DIR", "Dir", "calibrate", "semantic_file", "semantic_lines"]
 
 Dir = Annotated[Path, typer.Option("--dir", envvar="CHAINOPS_CACHE__DIRECTORY", help="The directory of the cache.")]
 DEFAULT_DIR = Path("chainops-cache")

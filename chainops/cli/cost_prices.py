@@ -7,13 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from chainops.cli.options import DEFAULT_DB, Json
+from chainops.cli.options import DEFAULT_DB, Json, Who
 from chainops.cli.trace_io import print_json, print_rich
 
 app = typer.Typer(no_args_is_help=True, help="Price books: list, show, import, add.")
 
 Db = Annotated[Path, typer.Option("--db", envvar="CHAINOPS_TRACE__PATH", help="The file with the price books.")]
-Who = Annotated[str | None, typer.Option("--author", help="Who does it; else the user of this machine.")]
 
 
 @app.command("list")

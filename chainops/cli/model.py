@@ -8,14 +8,12 @@ from typing import Annotated
 import typer
 
 from chainops.cli.model_run import bench, fit_command, run_model
-from chainops.cli.options import DEFAULT_DB, Json
+from chainops.cli.options import DEFAULT_DB, Json, ModelsDb, Who
 from chainops.cli.trace_io import print_json, print_rich
 
 app = typer.Typer(no_args_is_help=True, help="Local models: add, list, show, verify, fit, run, bench, remove.")
 
-Db = Annotated[Path, typer.Option("--db", envvar="CHAINOPS_TRACE__PATH", help="The file with the registered models.")]
 Name = Annotated[str, typer.Argument(help="NAME, or NAME@LABEL, or NAME@VERSION; without @: the newest.")]
-Who = Annotated[str | None, typer.Option("--author", help="Who does it; else the user of this machine.")]
 
 app.command("fit")(fit_command)
 app.command("run")(run_model)
@@ -26,7 +24,7 @@ app.command()(bench)
 def add(
     name: Annotated[str, typer.Argument(help="The name.")],
     file: Annotated[Path, typer.Argument(help="A GGUF file: a chat model, or a LoRA adapter.")],
-    db: Db = DEFAULT_DB,
+    db: ModelsDb = DEFAULT_DB,
     licence: Annotated[str, typer.Option("--licence", help="In place of the one that the file names.")] = "",
     sha256: Annotated[str, typer.Option("--sha256", help="The hash that the file must have.")] = "",
     base: Annotated[str, typer.Option("--base", metavar="NAME", help="Of an adapter: its registered model.")] = "",
@@ -62,7 +60,7 @@ def add(
 
 
 @app.command("list")
-def list_models(db: Db = DEFAULT_DB, as_json: Json = False) -> None:
+def list_models(db: ModelsDb = DEFAULT_DB, as_json: Json = False) -> None:
     """Every registered model and adapter: its newest version, and whether its file is there."""
     from chainops.cli.model_io import look, model_rows, model_table
 
@@ -76,7 +74,7 @@ def list_models(db: Db = DEFAULT_DB, as_json: Json = False) -> None:
 
 
 @app.command()
-def show(name: Name, db: Db = DEFAULT_DB, as_json: Json = False) -> None:
+def show(name: Name, db: ModelsDb = DEFAULT_DB, as_json: Json = False) -> None:
     """Everything that is stored of a version."""
     from chainops.cli.model_io import detail_lines, look, version_row
     from chainops.engines.llama.registered import find
@@ -89,7 +87,7 @@ def show(name: Name, db: Db = DEFAULT_DB, as_json: Json = False) -> None:
 @app.command()
 def verify(
     names: Annotated[list[str] | None, typer.Argument(help="As for show; without one: all.")] = None,
-    db: Db = DEFAULT_DB,
+    db: ModelsDb = DEFAULT_DB,
     as_json: Json = False,
 ) -> None:
     """Read the files again and compare their hashes. Exit code 1 when one is missing or has changed."""
@@ -114,7 +112,7 @@ def verify(
 @app.command()
 def remove(
     name: Annotated[str, typer.Argument(help="NAME: all its versions; or NAME@VERSION.")],
-    db: Db = DEFAULT_DB,
+    db: ModelsDb = DEFAULT_DB,
     why: Annotated[str, typer.Option("--why", help="The reason, kept with it.")] = "",
     author: Who = None,
     as_json: Json = False,

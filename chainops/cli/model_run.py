@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chainops.cli.options import DEFAULT_DB, Json
+from chainops.cli.options import DEFAULT_DB, Json, ModelsDb
 from chainops.cli.trace_io import print_json, print_rich, size_in_bytes
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["bench", "fit_command", "run_model"]
 
-Db = Annotated[Path, typer.Option("--db", envvar="CHAINOPS_TRACE__PATH", help="The file with the registered models.")]
 What = Annotated[str, typer.Argument(help="A GGUF file, or a registered NAME, NAME@LABEL, NAME@VERSION.")]
 Context = Annotated[int | None, typer.Option("--ctx", min=8, help="Tokens of context; else as trained, at most 4096.")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Threads that compute.")]
@@ -60,7 +59,7 @@ def _model(what: str, db: Path, **options: Any) -> ChatLlama:
 
 def fit_command(
     model: What,
-    db: Db = DEFAULT_DB,
+    db: ModelsDb = DEFAULT_DB,
     ctx: Context = None,
     sequences: Annotated[int, typer.Option("--sequences", min=1, help="Calls that run at once.")] = 1,
     batch: Annotated[int, typer.Option("--batch", min=8, help="Tokens of a prompt per step.")] = 256,
@@ -113,7 +112,7 @@ def _gpu() -> int | None:
 def run_model(
     model: What,
     prompt: Annotated[list[str] | None, typer.Argument(help="What to ask, one after the other; - reads stdin.")] = None,
-    db: Db = DEFAULT_DB,
+    db: ModelsDb = DEFAULT_DB,
     system: Annotated[str, typer.Option("--system", help="What the model is told first.")] = "",
     max_tokens: Annotated[int, typer.Option("--max-tokens", min=1, help="The longest answer.")] = 512,
     temperature: Annotated[float, typer.Option("--temperature", min=0, help="0: always the likeliest token.")] = 0.0,
@@ -175,7 +174,7 @@ def _scaled(text: str) -> tuple[str, float]:
 
 def bench(
     model: What,
-    db: Db = DEFAULT_DB,
+    db: ModelsDb = DEFAULT_DB,
     prompt_tokens: Annotated[int, typer.Option("--prompt-tokens", min=8, help="About so many.")] = 256,
     tokens: Annotated[int, typer.Option("--tokens", min=8, help="To generate, at most.")] = 64,
     repeat: Annotated[int, typer.Option("--repeat", min=1, help="Rounds; the best and the median are told.")] = 5,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from chainops.cli.options import DEFAULT_DB, Json
+from chainops.cli.options import DEFAULT_DB, Json, PromptsDb, Who
 from chainops.cli.prompt_files import export, import_file, sync
 from chainops.cli.prompt_split import kill, split
 from chainops.cli.prompt_try import diff, promote, run_prompt_tests
@@ -15,9 +15,7 @@ from chainops.cli.trace_io import print_json, print_rich
 
 app = typer.Typer(no_args_is_help=True, help="Prompts in versions, from files, with labels that move.")
 
-Db = Annotated[Path, typer.Option("--db", envvar="CHAINOPS_TRACE__PATH", help="The file with the prompts.")]
 Name = Annotated[str, typer.Argument(help="NAME, or NAME@LABEL, or NAME@VERSION; without @: the newest.")]
-Who = Annotated[str | None, typer.Option("--author", help="Who does it; else the user of this machine.")]
 
 app.command()(diff)
 app.command("test")(run_prompt_tests)
@@ -32,7 +30,7 @@ app.command()(kill)
 @app.command()
 def add(
     file: Annotated[Path, typer.Argument(help="A prompt file.")],
-    db: Db = DEFAULT_DB,
+    db: PromptsDb = DEFAULT_DB,
     message: Annotated[str, typer.Option("--message", "-m", help="What changed.")] = "",
     author: Who = None,
     as_json: Json = False,
@@ -48,7 +46,7 @@ def add(
 
 
 @app.command("list")
-def list_prompts(db: Db = DEFAULT_DB, as_json: Json = False) -> None:
+def list_prompts(db: PromptsDb = DEFAULT_DB, as_json: Json = False) -> None:
     """Every prompt: its newest version, and where its labels point."""
     from chainops.cli.prompt_io import look, prompt_rows, prompt_table
     from chainops.store.registry import Registry
@@ -65,7 +63,7 @@ def list_prompts(db: Db = DEFAULT_DB, as_json: Json = False) -> None:
 @app.command()
 def show(
     name: Name,
-    db: Db = DEFAULT_DB,
+    db: PromptsDb = DEFAULT_DB,
     history: Annotated[bool, typer.Option("--history", help="All versions and moves of labels instead.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -86,7 +84,7 @@ def show(
 @app.command()
 def render(
     name: Name,
-    db: Db = DEFAULT_DB,
+    db: PromptsDb = DEFAULT_DB,
     var: Annotated[list[str] | None, typer.Option("--var", metavar="NAME=TEXT", help="A text; again for more.")] = None,
     variables: Annotated[str | None, typer.Option("--vars", metavar="FILE|-", help="A JSON object of values.")] = None,
     as_json: Json = False,
@@ -112,7 +110,7 @@ def render(
 def rollback(
     name: Annotated[str, typer.Argument(help="The prompt.")],
     label: Annotated[str, typer.Argument(help="The label to move back.")],
-    db: Db = DEFAULT_DB,
+    db: PromptsDb = DEFAULT_DB,
     why: Annotated[str, typer.Option("--why", help="The reason, kept with the move.")] = "",
     author: Who = None,
     as_json: Json = False,
@@ -130,7 +128,7 @@ def retire(
     name: Annotated[str, typer.Argument(help="The prompt.")],
     version: Annotated[int, typer.Argument(help="The version that nobody shall use.")],
     why: Annotated[str, typer.Option("--why", help="The reason, kept with it.")],
-    db: Db = DEFAULT_DB,
+    db: PromptsDb = DEFAULT_DB,
     undo: Annotated[bool, typer.Option("--undo", help="Put it into use again.")] = False,
     author: Who = None,
     as_json: Json = False,

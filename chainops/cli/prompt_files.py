@@ -8,13 +8,10 @@ from typing import Annotated
 
 import typer
 
-from chainops.cli.options import DEFAULT_DB, Json
+from chainops.cli.options import DEFAULT_DB, Json, PromptsDb, Who
 from chainops.cli.trace_io import print_json
 
 __all__ = ["export", "import_file", "sync"]
-
-Db = Annotated[Path, typer.Option("--db", envvar="CHAINOPS_TRACE__PATH", help="The file with the prompts.")]
-Who = Annotated[str | None, typer.Option("--author", help="Who does it; else the user of this machine.")]
 
 
 class Form(StrEnum):
@@ -36,7 +33,7 @@ class Target(StrEnum):
 
 def sync(
     folder: Annotated[Path, typer.Argument(help="The folder with the prompt files.")],
-    db: Db = DEFAULT_DB,
+    db: PromptsDb = DEFAULT_DB,
     check: Annotated[bool, typer.Option("--check", help="Change nothing; exit code 1 when the two differ.")] = False,
     label: Annotated[str, typer.Option(help="The label that follows the files.")] = "files",
     message: Annotated[str, typer.Option("--message", "-m", help="What changed.")] = "",
@@ -73,7 +70,7 @@ def sync(
 
 def export(
     folder: Annotated[Path, typer.Argument(help="The folder to write to; files in it are replaced.")],
-    db: Db = DEFAULT_DB,
+    db: PromptsDb = DEFAULT_DB,
     ref: Annotated[str, typer.Option(help="The label to export.")] = "latest",
     to: Annotated[Target, typer.Option("--to", help="Prompt files, or JSON of LangChain templates.")] = Target.files,
     as_json: Json = False,

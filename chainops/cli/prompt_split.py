@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from chainops.cli.options import DEFAULT_DB, Json
+from chainops.cli.options import DEFAULT_DB, Json, PromptsDb, Who
 from chainops.cli.trace_io import print_json
 
 __all__ = ["kill", "split"]
-
-Db = Annotated[Path, typer.Option("--db", envvar="CHAINOPS_TRACE__PATH", help="The file with the prompts.")]
-Who = Annotated[str | None, typer.Option("--author", help="Who does it; else the user of this machine.")]
 
 
 class Unit(StrEnum):
@@ -28,7 +24,7 @@ def split(
     name: Annotated[str, typer.Argument(help="The prompt.")],
     label: Annotated[str, typer.Argument(help="The label that shall mean several versions.")],
     arms: Annotated[list[str], typer.Argument(help="VERSION=WEIGHT, for example 3=90 4=10.")],
-    db: Db = DEFAULT_DB,
+    db: PromptsDb = DEFAULT_DB,
     by: Annotated[Unit, typer.Option("--by", help="What is assigned.")] = Unit.user,
     salt: Annotated[str, typer.Option("--salt", help="Another text assigns everybody anew.")] = "",
     shadow: Annotated[bool, typer.Option("--shadow", help="The others answer unseen, and are stored.")] = False,
@@ -55,7 +51,7 @@ def kill(
     name: Annotated[str, typer.Argument(help="The prompt.")],
     label: Annotated[str, typer.Argument(help="The label that shall mean one version again.")],
     why: Annotated[str, typer.Option("--why", help="The reason, kept with it.")],
-    db: Db = DEFAULT_DB,
+    db: PromptsDb = DEFAULT_DB,
     author: Who = None,
     as_json: Json = False,
 ) -> None:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from chainops.cli.asking import Model
-from chainops.cli.options import DEFAULT_DB, Json
+from chainops.cli.options import DEFAULT_DB, Json, PromptsDb, Who
 from chainops.cli.trace_io import print_json, print_rich
 
 __all__ = ["diff", "promote", "run_prompt_tests"]
 
-Db = Annotated[Path, typer.Option("--db", envvar="CHAINOPS_TRACE__PATH", help="The file with the prompts.")]
-Who = Annotated[str | None, typer.Option("--author", help="Who does it; else the user of this machine.")]
 TextOnly = Annotated[bool, typer.Option("--text-only", help="Ask no model.")]
 
 
@@ -22,7 +19,7 @@ def diff(
     name: Annotated[str, typer.Argument(help="The prompt.")],
     old: Annotated[str | None, typer.Argument(help="A label or version; else what NEW was made from.")] = None,
     new: Annotated[str, typer.Argument(help="A label or version.")] = "latest",
-    db: Db = DEFAULT_DB,
+    db: PromptsDb = DEFAULT_DB,
     model: Model = None,
     text_only: TextOnly = False,
     unified: Annotated[bool, typer.Option("--unified", help="As a patch, also on a terminal.")] = False,
@@ -60,7 +57,7 @@ def diff(
 
 def run_prompt_tests(
     names: Annotated[list[str] | None, typer.Argument(help="NAME, NAME@LABEL ...; without one: all, newest.")] = None,
-    db: Db = DEFAULT_DB,
+    db: PromptsDb = DEFAULT_DB,
     model: Model = None,
     text_only: TextOnly = False,
     as_json: Json = False,
@@ -99,7 +96,7 @@ def run_prompt_tests(
 def promote(
     name: Annotated[str, typer.Argument(help="NAME@VERSION or NAME@LABEL; without @: the newest.")],
     label: Annotated[str, typer.Argument(help="The label that shall point to it.")],
-    db: Db = DEFAULT_DB,
+    db: PromptsDb = DEFAULT_DB,
     why: Annotated[str, typer.Option("--why", help="The reason, kept with the move.")] = "",
     force: Annotated[bool, typer.Option("--force", help="Although its tests fail; needs --why.")] = False,
     author: Who = None,
