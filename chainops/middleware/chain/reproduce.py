@@ -48,7 +48,9 @@ def chain_of_run(path: Path, wanted: str) -> tuple[RunRow, SpanRow, str, int, di
         StoreError: there is no such run, or it names no version of a chain (``store.no_chain``).
     """
     with Reader(path) as reader:
-        run = (_last(reader) if wanted == "last" else None) or reader.find_run(wanted)
+        run = reader.find_run(wanted)
+        if wanted == "last" and _was_again(run):
+            run = next((other for other in reader.runs(limit=10_000) if not _was_again(other)), run)
         root = next((span for span in reader.spans(run.id) if span.parent is None), None)
     named = [a for a in (decode(root.artifacts) or [] if root else []) if a.get("kind") == KIND]
     if root is None or not named:
@@ -98,10 +100,6 @@ async def reproduce(path: Path, wanted: str, graph: Any) -> Reproduction:
 
 def _was_again(run: RunRow) -> bool:
     return TAG in (decode(run.tags) or [])
-
-
-def _last(reader: Reader) -> RunRow | None:
-    return next((run for run in reader.runs(limit=10_000) if not _was_again(run)), None)
 
 
 def _input(root: SpanRow) -> Any:

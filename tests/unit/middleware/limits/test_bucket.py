@@ -61,6 +61,7 @@ async def test_late_arrivals_do_not_overtake_those_who_wait():
 
 
 async def test_the_rate_is_kept():
+    # times by the bucket's clock: when one wakes up is the event loop's affair, and a slow machine's
     limited, times = bucket(requests=1000, period_s=1, burst=1), []
     take, blocked_s, asked = limited._take, limited._blocked_s, [0.0]
 
@@ -68,9 +69,7 @@ async def test_the_rate_is_kept():
         asked.append(now)
         return blocked_s(now)
 
-    def taken(
-        tokens, base
-    ):  # by the bucket's clock: when one wakes up is the event loop's affair, and a slow machine's
+    def taken(tokens, base):
         times.append(max(asked[-1], base))
         take(tokens, base)
 
