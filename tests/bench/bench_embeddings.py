@@ -2,7 +2,7 @@
 
     python tests/bench/bench_embeddings.py [--peer PYTHON]
 
-Both sides read the same weights and take turns, a hundred texts each, nine times. sentence-transformers and torch are
+Both sides read the same weights and take turns, fifty texts each, twenty-one times. sentence-transformers and torch are
 not in this project's environment: PYTHON is the interpreter of one that has them (pip install sentence-transformers).
 """
 
@@ -24,7 +24,7 @@ from chainops.engines.embeddings.export import export, weights_folder
 from chainops.engines.embeddings.onnx import OnnxModel
 from chainops.engines.embeddings.place import default_place, open_folder
 
-ROUNDS, TEXTS = 9, 100
+ROUNDS, TEXTS = 21, 50
 PEER = """
 import json, sys, time
 import torch

@@ -114,7 +114,7 @@ def disk(folder: Path, rounds: int, found: Ratios) -> None:
 
 def guesses(folder: Path, rounds: int, found: Ratios) -> None:
     lines = map(json.loads, TINY.with_name("heldout.jsonl").read_text().splitlines())
-    with_and_without("guesses", TINY, [sample for sample in lines if sample["tools"]][:40], rounds, found)
+    with_and_without("guesses", TINY, [sample for sample in lines if sample["tools"]][:20], rounds, found)
     drinks = {"type": "object", "properties": {"drink": {"enum": ["tea", "coffee"]}}, "required": ["drink"]}
     tool = {"type": "function", "function": {"name": "order_a_drink", "parameters": drinks}}
     samples = [{"messages": [{"role": "user", "content": words(f"g {n}", 20)}], "tools": [tool]} for n in range(2)]

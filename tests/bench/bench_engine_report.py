@@ -6,8 +6,8 @@ each; of the layouts the one that the documentation advises for the workload, wi
 it; ``Llama`` has its defaults. ``llama-server`` has its own layout and defaults, which was not the slower one in any
 cell that ``bench_engine_bars.py`` measured (that has both, the larger model and the tiny one, and takes hours).
 ``llama_cpp.server``, which answers one call at a time, is in three cells. Every round has every cell once, sides in
-turn, as many calls as run at once, at least 4, and at 32 twice as many; no round is begun that would end after
-``--seconds``, and the report says how many there were.
+turn, as many calls as run at once, at least 4; at 32 half as many more, and twice as many of the agent. No round is
+begun that would end after ``--seconds``, and the report says how many there were.
 
 *bandwidth*: one stream of the model of 130 MB, one thread, beside what that thread reads of memory in the same minute.
 """
@@ -49,6 +49,13 @@ def sides_of(calls: int, workload: str, sides: dict[str, Side]) -> dict[str, Sid
     return found
 
 
+def calls_in_a_round(calls: int, workload: str) -> int:
+    """More than run at once where some wait; the agent's also share what those before them computed."""
+    if calls < 32:
+        return max(calls, 4)
+    return 48 if workload == "unique" else 64
+
+
 async def rounds_of(
     sides: dict[str, Side], cells: list[tuple[int, str]], rounds: int, seconds: float
 ) -> dict[tuple[int, str], Rounds]:
@@ -65,8 +72,7 @@ async def rounds_of(
             chosen = sides_of(calls, workload, sides)
             names = list(chosen)
             turn = names[number % len(names) :] + names[: number % len(names)]
-            count = 2 * calls if calls == 32 else max(calls, 4)
-            batch = prompts(workload, number * 1000 + calls, count)
+            batch = prompts(workload, number * 1000 + calls, calls_in_a_round(calls, workload))
             done = {name: await measure(chosen[name], batch, calls, ANSWER[workload]) for name in turn}
             found[calls, workload].append(done)
         print(f"round {number + 1}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)

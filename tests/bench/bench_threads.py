@@ -21,7 +21,7 @@ from repeated import medians
 
 from chainops.engines.llama import ChatLlama
 
-SECONDS = 1.5
+SECONDS = 1.0
 
 
 class Fixed:
