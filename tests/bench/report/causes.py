@@ -5,7 +5,7 @@ from __future__ import annotations
 SMALL_MODEL = (
     "a model of 26 MB lies in the processor's caches, so that a step of one row costs 4.3 ms and one of 8 rows 2.1 ms "
     "for each, and the common prefix is computed once on both sides; on 130 MB, where reading the weights counts, "
-    "the ratio is 1.6x to 1.8x (bench_engine_bars.py)"
+    "the ratio is 1.6x to 1.9x (bench_engine_bars.py)"
 )
 QUEUE = (
     "all wait for the common prefix, which takes as long on both sides; on 130 MB the ratio is 0.2x "
