@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from chainops.cli.options import DEFAULT_DB, Json
+from chainops.cli.options import DEFAULT_DB, Json, Who
 from chainops.cli.trace_io import print_json, print_rich
 
 app = typer.Typer(no_args_is_help=True, help="Versions of whole chains: what answered, and what changed since.")
@@ -24,7 +24,7 @@ def freeze(
     db: Db = DEFAULT_DB,
     label: Annotated[str | None, typer.Option("--label", help="Also let this label point to it.")] = None,
     message: Annotated[str, typer.Option("--message", "-m", help="What it is.")] = "",
-    author: Annotated[str | None, typer.Option("--author", help="Who does it; else the user of this machine.")] = None,
+    author: Who = None,
     as_json: Json = False,
 ) -> None:
     """Store what an application's chain is made of now as a version."""

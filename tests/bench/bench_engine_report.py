@@ -53,7 +53,7 @@ def calls_in_a_round(calls: int, workload: str) -> int:
     """More than run at once where some wait; the agent's also share what those before them computed."""
     if calls < 32:
         return max(calls, 4)
-    return 48 if workload == "unique" else 64
+    return calls * 3 // 2 if workload == "unique" else calls * 2
 
 
 async def rounds_of(
